@@ -1,0 +1,66 @@
+"""The public paths. `/api/v1/*` answers like `/v1/*`, for clients made for OpenRouter."""
+
+from collections.abc import Mapping
+
+from starlette.routing import Route, Router
+
+from groxy.api.health import health, meta
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.wire.asgi import AsgiApp, Receive, Scope, Send
+
+
+class ByMethod:
+    """An endpoint that serves some methods and says so when asked with another."""
+
+    def __init__(self, endpoints: Mapping[str, AsgiApp]) -> None:
+        self._endpoints = endpoints
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        endpoint = self._endpoints.get(scope["method"])
+        if endpoint is None:
+            allowed = ", ".join(sorted(self._endpoints))
+            message = f"{scope['method'][:16]} is not allowed here. Use {allowed}."
+            raise GroxyError(ErrorKind.WRONG_METHOD, message)
+        await endpoint(scope, receive, send)
+
+
+def public_router(
+    *,
+    chat: AsgiApp,
+    models: AsgiApp,
+    model: AsgiApp,
+    ready: AsgiApp,
+    metrics: AsgiApp,
+    others: list[Route],
+) -> Router:
+    """Return the application below the error boundary; the busiest paths come first."""
+    v1: dict[str, dict[str, AsgiApp]] = {
+        "/chat/completions": {"POST": chat},
+        "/models": {"GET": models},
+        "/models/{model_id:path}": {"GET": model},
+        "/health": {"GET": health},
+    }
+    plain: dict[str, dict[str, AsgiApp]] = {
+        "/health": {"GET": health},
+        "/ready": {"GET": ready},
+        "/meta": {"GET": meta},
+        "/metrics": {"GET": metrics},
+    }
+    routes = [
+        *(Route("/v1" + path, ByMethod(methods)) for path, methods in v1.items()),
+        *(Route(path, ByMethod(methods)) for path, methods in plain.items()),
+        *(Route("/api/v1" + path, ByMethod(methods)) for path, methods in v1.items()),
+        *others,
+    ]
+    return Router(routes, redirect_slashes=False, default=_no_such_path)
+
+
+async def _no_such_path(scope: Scope, receive: Receive, send: Send) -> None:
+    del receive, send
+    path = scope["path"][:128]
+    hint = " Did you mean /v1" + path + "?" if path in _WITHOUT_V1 else ""
+    raise GroxyError(ErrorKind.NOT_FOUND, f"There is nothing at {path}.{hint}")
+
+
+_WITHOUT_V1 = frozenset({"/chat/completions", "/models"})

@@ -1,0 +1,292 @@
+"""Builds everything from settings; starts and stops it. The only file that knows every part.
+
+Start: store, keys, accounts, gateway, then the background tasks; stop: wait for open requests,
+write the last entries, close connections. No logic of requests, no `if` on a name.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from starlette.routing import Route
+
+from groxy.admin.verify import Verify
+from groxy.api.errors import ErrorBoundary
+from groxy.api.health import MetricsPage, Ready
+from groxy.api.models import ModelById, ModelList
+from groxy.api.routes import ByMethod, public_router
+from groxy.api.text import TextEndpoint
+from groxy.app.accounts import all_accounts
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.dialects.chat import DIALECT as CHAT
+from groxy.gateway import Gateway, Limits
+from groxy.gateway.vigil import Deadlines
+from groxy.ledger.journal import Journal
+from groxy.observe import logs
+from groxy.observe.metrics import Metrics
+from groxy.policy.keys import Caller, Keyring, KnownKey
+from groxy.routing.accounts import Directory
+from groxy.routing.catalog import Catalog
+from groxy.routing.lists import ListKeeper
+from groxy.routing.router import Router
+from groxy.settings import Secret, Settings
+from groxy.state._base import SharedState
+from groxy.state.memory import MemoryState
+from groxy.state.redis import RedisState
+from groxy.store.accounts import ACCOUNTS
+from groxy.store.database import Database
+from groxy.store.entries import entry_writer
+from groxy.store.keys import KEYS, KeyRole, StoredKey, list_keys
+from groxy.store.secrets import InstallationSecret
+from groxy.wire.asgi import AsgiApp, Receive, Scope, Send
+from groxy.wire.tokens import SplintrCounter
+
+_WATCH_EVERY_S = 0.5
+"""How often changes by other processes are looked for: they are in force within a second."""
+
+
+@dataclass(kw_only=True)
+class Application:
+    """A running gateway, as an ASGI application with everything it is made of."""
+
+    settings: Settings
+    asgi: AsgiApp
+    gateway: Gateway
+    directory: Directory
+    router: Router
+    database: Database
+    state: SharedState
+    secret: InstallationSecret
+    metrics: Metrics
+    catalog: Catalog
+    callers: Keyring
+    operators: Keyring
+    lists: ListKeeper
+    open_requests: int = 0
+    log: logs.Logger = field(default_factory=lambda: logs.get_logger("app"))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, counted so that stopping can wait for it."""
+        self.open_requests += 1
+        try:
+            await self.asgi(scope, receive, send)
+        finally:
+            self.open_requests -= 1
+
+    async def load_keys(self) -> None:
+        """Put the keys of the settings and those of the store in force."""
+        app, digest = self.settings.app, self.secret.digest
+        stored = [key for key in await list_keys(self.database) if key.revoked_ms is None]
+        self.callers.replace(
+            [*_set_keys(app.api_key or (), "settings", digest), *_known(stored, KeyRole.CALLER)]
+        )
+        operator = (app.app_key,) if app.app_key else ()
+        self.operators.replace(
+            [*_set_keys(operator, "settings-admin", digest), *_known(stored, KeyRole.OPERATOR)]
+        )
+
+    async def load_accounts(self) -> None:
+        """Put the accounts of the settings and those of the store to work; the sandbox if none."""
+        accounts = await all_accounts(self.settings, self.database, self.secret)
+        for account in self.directory.replace(accounts):
+            await account.transport.close()
+        self.lists.look_now()
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, *, is_multiprocess: bool = False
+) -> AsyncIterator[Application]:
+    """Start a gateway; on leaving, stop it in good order."""
+    secret = InstallationSecret.of(settings.data_dir)
+    catalog = Catalog.load(settings.models)
+    database = await Database.open(settings.store_url().reveal(), settings.data_dir)
+    metrics = Metrics(is_multiprocess=is_multiprocess)
+    writer = entry_writer(database)
+    journal = Journal(writer, observe_commit=metrics.commit_seconds.observe)
+    application = _assemble(settings, secret, catalog, database, metrics, journal)
+    try:
+        await application.load_keys()
+        await application.load_accounts()
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(journal.run())
+            watching = [
+                tasks.create_task(_watch_changes(application)),
+                tasks.create_task(_share_state(application)),
+                tasks.create_task(application.lists.run()),
+            ]
+            yield application
+            await _drained(application, settings.server.shutdown_grace_s)
+            for task in watching:
+                task.cancel()
+            await journal.close()
+            await writing
+    finally:
+        for account in application.directory.accounts:
+            await account.transport.close()
+        await writer.close()
+        await application.state.close()
+        await database.close()
+
+
+def _assemble(
+    settings: Settings,
+    secret: InstallationSecret,
+    catalog: Catalog,
+    database: Database,
+    metrics: Metrics,
+    journal: Journal,
+) -> Application:
+    directory = Directory()
+    router = Router(catalog, directory, max_candidates=settings.attempts.max_attempts)
+    state = _state_of(settings)
+    gateway = Gateway(
+        router=router,
+        directory=directory,
+        journal=journal,
+        metrics=metrics,
+        counter=SplintrCounter(),
+        price_of=catalog.price_of,
+        limits=_limits_of(settings),
+    )
+    callers = Keyring(secret.digest, is_open=settings.app.is_open)
+    operators = Keyring(secret.digest)
+    application = Application(
+        settings=settings,
+        asgi=_no_routes_yet,
+        gateway=gateway,
+        directory=directory,
+        router=router,
+        database=database,
+        state=state,
+        secret=secret,
+        metrics=metrics,
+        catalog=catalog,
+        callers=callers,
+        operators=operators,
+        lists=ListKeeper(directory, every_s=settings.catalog.refresh_s),
+    )
+    application.asgi = ErrorBoundary(_routes(application))
+    return application
+
+
+async def _no_routes_yet(scope: Scope, receive: Receive, send: Send) -> None:
+    raise GroxyError(ErrorKind.INTERNAL, "The gateway is starting.")
+
+
+def _routes(application: Application) -> AsgiApp:
+    router, callers = application.router, application.callers
+    chat = TextEndpoint(
+        application.gateway,
+        callers,
+        CHAT,
+        max_body_bytes=application.settings.server.max_body_bytes,
+    )
+    ready = Ready(
+        {
+            "store": lambda: _ping_store(application.database),
+            "state": application.state.ping,
+            "accounts": lambda: _check_accounts(application.directory),
+        }
+    )
+    directory, metrics = application.directory, application.metrics
+    return public_router(
+        chat=chat,
+        models=ModelList(router, callers),
+        model=ModelById(router, callers),
+        ready=ready,
+        metrics=MetricsPage(metrics, lambda: metrics.set_accounts(directory.counts())),
+        others=[Route("/admin/api/verify", ByMethod({"GET": Verify(application.operators)}))],
+    )
+
+
+async def _ping_store(database: Database) -> None:
+    await database.revision(KEYS)
+
+
+async def _check_accounts(directory: Directory) -> None:
+    now = directory.now()
+    if all(account.is_resting(now) for account in directory.accounts):
+        raise GroxyError(ErrorKind.NO_ACCOUNT, "No account can serve at the moment.")
+
+
+def _limits_of(settings: Settings) -> Limits:
+    attempts = settings.attempts
+    return Limits(
+        deadlines=Deadlines(
+            first_event_s=attempts.first_event_timeout_s,
+            idle_s=attempts.idle_timeout_s,
+            total_s=attempts.total_timeout_s,
+            keepalive_s=settings.streams.keepalive_s,
+        ),
+        streams_by_default=settings.features.stream,
+        logs_requests=settings.logging.requests,
+    )
+
+
+def _state_of(settings: Settings) -> SharedState:
+    url = settings.state.url.reveal()
+    return MemoryState() if url.startswith("memory:") else RedisState.connect(url)
+
+
+def _set_keys(
+    keys: tuple[Secret, ...], name: str, digest: Callable[[str], bytes]
+) -> list[KnownKey]:
+    return [
+        KnownKey(
+            digest=digest(key.reveal()),
+            caller=Caller(key_id=f"{name}-{number}", name=f"{name} {number}"),
+        )
+        for number, key in enumerate(keys, 1)
+    ]
+
+
+def _known(stored: list[StoredKey], role: KeyRole) -> list[KnownKey]:
+    return [
+        KnownKey(digest=key.digest, caller=Caller(key_id=key.id, name=key.name))
+        for key in stored
+        if key.role is role
+    ]
+
+
+async def _watch_changes(application: Application) -> None:
+    """Notice keys and accounts that another process changed: the command line, for one."""
+    seen = {KEYS: -1, ACCOUNTS: -1}
+    reload: dict[str, Callable[[], Awaitable[None]]] = {
+        KEYS: application.load_keys,
+        ACCOUNTS: application.load_accounts,
+    }
+    while True:
+        for name, known in seen.items():
+            try:
+                revision = await application.database.revision(name)
+                if known not in (-1, revision):
+                    await reload[name]()
+                seen[name] = revision
+            except GroxyError as error:
+                application.log.warning("reload failed", table=name, detail=error.detail)
+        await asyncio.sleep(_WATCH_EVERY_S)
+
+
+async def _share_state(application: Application) -> None:
+    """Tell other processes which accounts rest, and learn it from them."""
+    directory, state = application.directory, application.state
+    while True:
+        try:
+            while directory.unshared:
+                account_id, rest = directory.unshared[0]
+                await (state.warm(account_id) if rest is None else state.cool(account_id, rest))
+                directory.unshared.pop(0)
+            directory.take_shared(await state.cooling())
+        except GroxyError as error:
+            application.log.warning("shared state out of reach", detail=error.detail)
+        await asyncio.sleep(_WATCH_EVERY_S)
+
+
+async def _drained(application: Application, grace_s: float) -> None:
+    """Wait until no request is open, or the grace is over."""
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + grace_s
+    while application.open_requests and loop.time() < ends_at:  # noqa: ASYNC110 - counts down once
+        await asyncio.sleep(0.02)

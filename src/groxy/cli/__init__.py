@@ -1,0 +1,42 @@
+"""The `groxy` command. One file a command; each turns arguments into a call, its result into text.
+
+Exit status: 0 when all is well, 1 when a check failed, 2 for wrong usage or settings.
+"""
+
+import sys
+
+import typer
+
+from groxy import __version__
+from groxy.cli import account, doctor, key, ledger, model, sandbox, serve
+from groxy.core.errors import GroxyError
+
+app = typer.Typer(
+    name="groxy",
+    help="Groxy, the Grok API gateway that you own.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("serve")(serve.serve)
+app.command("sandbox")(sandbox.sandbox)
+app.command("doctor")(doctor.doctor)
+app.add_typer(key.app, name="key", help="Callers' keys and operators' keys.")
+app.add_typer(account.app, name="account", help="Accounts at upstreams.")
+app.add_typer(model.app, name="model", help="Models that can be served.")
+app.add_typer(ledger.app, name="ledger", help="The books.")
+
+
+@app.command("version")
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except GroxyError as error:
+        typer.secho(error.message, fg="red", err=True)
+        sys.exit(2)

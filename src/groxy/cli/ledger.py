@@ -1,0 +1,72 @@
+"""`groxy ledger`: look into the books."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from groxy.cli.context import Config, DataDir, loaded_settings, opened_store, run
+from groxy.core.money import usd_from_ticks
+from groxy.settings import Loaded
+from groxy.store.entries import AttemptEntry, RequestEntry, attempts_of, last_requests
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def ledger() -> None:
+    """The books."""
+
+
+@app.command("last")
+def last(
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000)] = 20,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show the newest requests."""
+    table = Table("time", "request", "key", "asked → served", "outcome", "tokens", "USD", "ms")
+    for entry in run(_last(loaded_settings(config, data_dir), count)):
+        at = datetime.fromtimestamp(entry.at_ms / 1000, UTC).strftime("%m-%d %H:%M:%S")
+        tokens = f"{entry.input_tokens} + {entry.output_tokens}"
+        table.add_row(
+            at,
+            entry.id,
+            entry.key_id,
+            f"{entry.model_asked} → {entry.model_served}",
+            entry.outcome,
+            tokens + (" (estimated)" if entry.usage_estimated else ""),
+            f"{usd_from_ticks(entry.cost_ticks):f}",
+            f"{entry.duration_us / 1000:.1f}",
+        )
+    Console().print(table)
+
+
+async def _last(loaded: Loaded, count: int) -> list[RequestEntry]:
+    async with opened_store(loaded) as store:
+        return await last_requests(store.database, count)
+
+
+@app.command("attempts")
+def attempts(request_id: str, config: Config = None, data_dir: DataDir = None) -> None:
+    """Show the attempts of one request, by the id in its `x-request-id` header."""
+    table = Table("#", "upstream", "account", "sent → served", "outcome", "status", "USD", "ms")
+    for entry in run(_attempts(loaded_settings(config, data_dir), request_id)):
+        table.add_row(
+            str(entry.number),
+            entry.upstream,
+            entry.account_id,
+            f"{entry.model_sent} → {entry.model_served}",
+            entry.outcome,
+            str(entry.status),
+            f"{usd_from_ticks(entry.cost_ticks):f} ({entry.cost_source})",
+            f"{entry.duration_us / 1000:.1f}",
+        )
+    Console().print(table)
+
+
+async def _attempts(loaded: Loaded, request_id: str) -> list[AttemptEntry]:
+    async with opened_store(loaded) as store:
+        return await attempts_of(store.database, request_id)

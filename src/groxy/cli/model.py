@@ -1,0 +1,55 @@
+"""`groxy model list`: the models that the accounts here can serve."""
+
+from decimal import Decimal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from groxy.app.accounts import all_accounts
+from groxy.cli.context import Config, DataDir, loaded_settings, opened_store, run
+from groxy.core.money import TokenPrice, usd_from_ticks
+from groxy.routing.accounts import Directory
+from groxy.routing.catalog import Catalog, Model
+from groxy.routing.lists import ListKeeper
+from groxy.routing.router import Router
+from groxy.settings import Loaded
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def models() -> None:
+    """Models that can be served."""
+
+
+@app.command("list")
+def show(config: Config = None, data_dir: DataDir = None) -> None:
+    """List what GET /v1/models would list, with what each name sends and costs."""
+    table = Table("model", "sends", "pool from", "context", "USD per million: in / cached / out")
+    for model in run(_models(loaded_settings(config, data_dir))):
+        if isinstance(model, str):
+            table.add_row(model, model, "", "", "")
+            continue
+        sends = f"{model.sends} ({model.effort})" if model.effort else model.sends
+        price = _shown(model.price.base) if model.price else ""
+        table.add_row(model.id, sends, model.tier.value, f"{model.context_tokens:,}", price)
+    Console().print(table)
+
+
+async def _models(loaded: Loaded) -> list[Model | str]:
+    settings = loaded.settings
+    async with opened_store(loaded) as store:
+        accounts = await all_accounts(settings, store.database, store.secret)
+    directory = Directory()
+    directory.replace(accounts)
+    await ListKeeper(directory, every_s=0).refresh(directory.accounts)
+    for account in accounts:
+        await account.transport.close()
+    router = Router(Catalog.load(settings.models), directory, max_candidates=1)
+    return router.models("chat")
+
+
+def _shown(price: TokenPrice) -> str:
+    rates = (price.input, price.cached_input, price.output)
+    return " / ".join(f"{usd_from_ticks(rate).quantize(Decimal('0.01'))}" for rate in rates)

@@ -1,0 +1,43 @@
+"""One of several worker processes: the application as an ASGI server's factory builds it.
+
+Also the way to run Groxy under another ASGI server:
+`uvicorn --factory groxy.cli.worker:create_app`.
+Settings come from the settings file and `GROXY_*` variables.
+"""
+
+import os
+
+from groxy.app import running
+from groxy.cli.context import loaded_settings
+from groxy.observe import logs
+from groxy.observe.metrics import MULTIPROCESS_VARIABLE
+from groxy.settings import Loaded
+from groxy.wire.asgi import AsgiApp, Receive, Scope, Send
+
+
+def create_app() -> AsgiApp:
+    """Return the application; it starts and stops with the server's lifespan."""
+    loaded = loaded_settings(None, None)
+    logs.configure(level=loaded.settings.logging.level, form=loaded.settings.logging.format)
+    return _Worker(loaded)
+
+
+class _Worker:
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self._application: AsgiApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif self._application is not None:
+            await self._application(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        is_multiprocess = MULTIPROCESS_VARIABLE in os.environ
+        async with running(self._loaded.settings, is_multiprocess=is_multiprocess) as application:
+            self._application = application
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,1 @@
+"""Values that every layer shares: requests, events, usage, money, errors. No I/O, no clocks."""

@@ -1,0 +1,83 @@
+"""Events: what a model's reply is made of, in order, whatever dialect carries it.
+
+A reply is `Started`, then deltas of any number of choices, then one `Finished` per choice, with
+`UsageReported` somewhere after `Started`; or it ends early with `Failed`. A whole reply is the
+fold of its events.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from groxy.core.errors import GroxyError
+from groxy.core.usage import Usage
+
+
+class FinishReason(Enum):
+    """Why a choice ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    CONTENT_FILTER = "content_filter"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The reply begins; `model_served` is the upstream's own word for the model."""
+
+    reply_id: str
+    model_served: str
+    created: int
+    """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextDelta:
+    """More of the answer."""
+
+    text: str
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningDelta:
+    """More of the thoughts."""
+
+    text: str
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallDelta:
+    """More of a tool call: the first one of a call has its id and name, all carry arguments."""
+
+    index: int
+    arguments: str
+    call_id: str = ""
+    name: str = ""
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReported:
+    """Usage so far; a later report replaces an earlier one, they never add up."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A choice is complete."""
+
+    reason: FinishReason
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The reply broke off; nothing follows."""
+
+    error: GroxyError
+
+
+Event = Started | TextDelta | ReasoningDelta | ToolCallDelta | UsageReported | Finished | Failed

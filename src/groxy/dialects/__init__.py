@@ -1,0 +1,1 @@
+"""Wire protocols, both ends each: what JSON and streams mean. Pure: no I/O, no vendor, no store."""

@@ -1,0 +1,147 @@
+"""What chat replies from real upstreams get wrong, and how it is put right. Pure functions.
+
+Sources: xAI repeats `delta.role`, leaves `finish_reason` empty with tool calls and tool calls
+without `index`; Workers AI streams numbers as text; old AI SDKs break on `role: null`; OpenRouter
+calls thoughts `reasoning` (seen 2025-2026, listed with their reports in docs/dialects/chat.md).
+"""
+
+from typing import Any
+
+import msgspec
+
+from groxy.wire.json import decode_any, encode
+
+FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+_FOREIGN_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "eos": "stop",
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "tool_use": "tool_calls",
+    "tool_call": "tool_calls",
+    "refusal": "content_filter",
+    "safety": "content_filter",
+}
+
+
+class CallFunction(msgspec.Struct):
+    """The function part of a tool call fragment."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class Call(msgspec.Struct):
+    """A tool call or a fragment of one."""
+
+    index: int | None = None
+    id: str | None = None
+    type: str | None = None
+    function: CallFunction | None = None
+
+
+class Delta(msgspec.Struct):
+    """A delta of a stream, or the message of a whole reply."""
+
+    role: str | None = None
+    content: str | int | float | bool | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[Call] | None = None
+
+
+class Choice(msgspec.Struct):
+    """A choice of a stream's chunk or of a whole reply."""
+
+    index: int = 0
+    delta: Delta | None = None
+    message: Delta | None = None
+    finish_reason: str | None = None
+
+
+def is_error(raw: msgspec.Raw) -> bool:
+    """True when an `error` field is really there: absent, null and empty ones do not count."""
+    return bytes(raw) not in (b"", b"null", b"{}", b'""', b"false")
+
+
+def finish_reason_of(reason: str | None, *, has_calls: bool) -> str | None:
+    """Return OpenAI's word for a finish reason; None when the choice has not ended."""
+    if reason is None:
+        return None
+    if reason == "":
+        # xAI: "" on the chunk that carries tool calls, and nothing better later.
+        return "tool_calls" if has_calls else None
+    if reason in FINISH_REASONS:
+        return reason
+    return _FOREIGN_REASONS.get(reason.lower(), "stop")
+
+
+def mended_delta(delta: dict[str, Any], call_ids: list[str], *, is_first: bool) -> dict[str, Any]:
+    """Return `delta` as every client can read it; `call_ids` are the choice's calls so far."""
+    delta.pop("role", None)
+    if is_first:
+        delta = {"role": "assistant", **delta}
+    if len(delta) == 1 and is_first:
+        delta["content"] = ""
+    _mend_text(delta)
+    for call in delta.get("tool_calls") or ():
+        _mend_call(call, call_ids)
+    return delta
+
+
+def mended_message(message: dict[str, Any]) -> dict[str, Any]:
+    """Return the message of a whole reply as every client can read it."""
+    message["role"] = "assistant"
+    message.setdefault("content", None)
+    _mend_text(message)
+    for call in message.get("tool_calls") or ():
+        call["type"] = call.get("type") or "function"
+    return message
+
+
+def _mend_text(message: dict[str, Any]) -> None:
+    content = message.get("content")
+    if isinstance(content, int | float):
+        message["content"] = str(content)
+    thoughts = message.get("reasoning")
+    if thoughts and message.get("reasoning_content") is None:
+        message["reasoning_content"] = thoughts
+
+
+def _mend_call(call: dict[str, Any], call_ids: list[str]) -> None:
+    if call.get("index") is None:
+        call_id = call.get("id")
+        at_id = call_ids.index(call_id) if call_id in call_ids else len(call_ids) - 1
+        call["index"] = max(at_id, 0)
+    if call.get("id") is not None:
+        call["type"] = call.get("type") or "function"
+
+
+def whole_as_chunks(body: bytes) -> list[bytes]:
+    """Return a whole reply as the chunks of a stream; a body that is no reply is one chunk as is.
+
+    Cloudflare's guardrails answer a streaming request whole (docs, 2026-08).
+    """
+    try:
+        reply = decode_any(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return [body]
+    if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list):
+        return [body]
+    head = {key: value for key, value in reply.items() if key not in ("choices", "usage")}
+    head["object"] = "chat.completion.chunk"
+    chunks = []
+    for choice in reply["choices"]:
+        index, delta = choice.get("index") or 0, dict(choice.get("message") or {})
+        for at, call in enumerate(delta.get("tool_calls") or ()):
+            call["index"] = at
+        reason = choice.get("finish_reason") or (
+            "tool_calls" if delta.get("tool_calls") else "stop"
+        )
+        said = {"index": index, "delta": delta, "finish_reason": None}
+        ended: dict[str, Any] = {"index": index, "delta": {}, "finish_reason": reason}
+        chunks += [encode(head | {"choices": [said]}), encode(head | {"choices": [ended]})]
+    if reply.get("usage"):
+        chunks.append(encode(head | {"choices": [], "usage": reply["usage"]}))
+    return chunks

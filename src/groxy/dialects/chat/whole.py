@@ -1,0 +1,109 @@
+"""Whole chat replies, same dialect on both sides: passed on as they are, or mended."""
+
+import msgspec
+
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.usage import Usage
+from groxy.dialects._base import EmbeddedError, Tally, UsageRules
+from groxy.dialects.chat import usage as chat_usage
+from groxy.dialects.chat.mend import (
+    FINISH_REASONS,
+    Choice,
+    Delta,
+    finish_reason_of,
+    is_error,
+    mended_message,
+)
+from groxy.wire.json import decode_any, encode
+
+
+class _Reply(msgspec.Struct):
+    id: str = ""
+    model: str = ""
+    choices: list[Choice] | None = None
+    usage: msgspec.Raw = msgspec.Raw(b"")
+    error: msgspec.Raw = msgspec.Raw(b"")
+
+
+_decode = msgspec.json.Decoder(_Reply).decode
+
+
+class ChatReply:
+    """One whole reply; see `dialects._base.WholeReply`."""
+
+    def __init__(self, body: bytes, rules: UsageRules) -> None:
+        self._body = body
+        self._rules = rules
+        self._reply = _read(body)
+        self._needs_mending = False
+        self.tally = Tally(reply_id=self._reply.id, model_served=self._reply.model)
+        for choice in self._reply.choices or ():
+            self._note(choice)
+
+    def reported_usage(self) -> Usage | None:
+        """Return the usage the upstream reported, if it makes sense."""
+        raw = self._reply.usage
+        return chat_usage.read_usage(raw, self._rules) if raw else None
+
+    def encode(self, usage: Usage) -> bytes:
+        """Return the reply for the caller, with `usage` as its usage."""
+        raw = self._reply.usage
+        if not self._needs_mending and chat_usage.is_written_alike(usage, raw):
+            return self._body
+        reply = decode_any(self._body)
+        reply["object"] = "chat.completion"
+        reply["usage"] = chat_usage.written_usage(usage, raw)
+        for choice in reply["choices"]:
+            message = choice["message"] = mended_message(choice.get("message") or {})
+            calls = bool(message.get("tool_calls"))
+            reason = finish_reason_of(choice.get("finish_reason"), has_calls=calls)
+            choice["finish_reason"] = reason or ("tool_calls" if calls else "stop")
+        return encode(reply)
+
+    def _note(self, choice: Choice) -> None:
+        message = choice.message or Delta()
+        tally = self.tally
+        tally.finish_reason = choice.finish_reason or ""
+        if isinstance(message.content, str):
+            tally.output.append(message.content)
+        if thoughts := message.reasoning_content or message.reasoning:
+            tally.output.append(thoughts)
+        for call in message.tool_calls or ():
+            if call.function is not None:
+                tally.output.append((call.function.name or "") + (call.function.arguments or ""))
+            self._needs_mending |= call.type != "function"
+        tally.has_output = True
+        self._needs_mending |= (
+            choice.finish_reason not in FINISH_REASONS
+            or message.role != "assistant"
+            or (message.content is not None and not isinstance(message.content, str))
+            or (message.reasoning is not None and message.reasoning_content is None)
+        )
+
+
+def _read(body: bytes) -> _Reply:
+    try:
+        reply = _decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        if _has_error(body):
+            raise EmbeddedError(body) from None
+        raise GroxyError(
+            ErrorKind.BAD_REPLY,
+            "The upstream sent a reply that could not be read.",
+            detail=f"{type(error).__name__}: {error}",
+        ) from None
+    if not reply.choices:
+        if is_error(reply.error):
+            raise EmbeddedError(body)
+        raise GroxyError(ErrorKind.BAD_REPLY, "The upstream sent a reply without an answer.")
+    if is_error(reply.error):
+        raise EmbeddedError(body)
+    return reply
+
+
+def _has_error(body: bytes) -> bool:
+    try:
+        fields = decode_any(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return isinstance(fields, dict) and bool(fields.get("error"))

@@ -1,0 +1,207 @@
+"""One attempt: one candidate is asked, and its reply read or relayed.
+
+In: a candidate and the decoded request. Out: the reply's last bytes, which wait for the books; or
+a `GroxyError`, after which the pipeline decides whether another candidate may try. What the
+attempt used and cost is noted in its trail in either case.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.money import Price
+from groxy.core.tokens import TokenCounter
+from groxy.core.usage import Usage
+from groxy.dialects._base import Asked, Dialect, EmbeddedError, StreamRelay, Tally, WholeReply
+from groxy.gateway.vigil import Vigil
+from groxy.ledger.costs import attempt_cost
+from groxy.ledger.trail import NOTHING, OK, Attempt
+from groxy.routing.router import Candidate, Plan
+from groxy.upstreams._base import ErrorReply
+from groxy.wire.http import Outgoing, Reply
+from groxy.wire.json import encode
+
+_MAX_REPLY_BYTES = 64 * 1024 * 1024
+_MAX_ERROR_BYTES = 64 * 1024
+_OK_STATUS = 200
+_CONTENT_HEADERS = {"Content-Type": "application/json", "User-Agent": "groxy"}
+
+PassOn = Callable[[bytes], Awaitable[None]]
+"""Sends bytes of a stream to the client."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What all attempts of a request have in common."""
+
+    dialect: Dialect
+    asked: Asked
+    plan: Plan
+    vigil: Vigil
+    counter: TokenCounter
+    price_of: Callable[[str], Price | None]
+
+
+class AttemptRun:
+    """Asks one candidate."""
+
+    def __init__(self, question: Question, candidate: Candidate, attempt: Attempt) -> None:
+        self._question = question
+        self._account = candidate.account
+        self._upstream = candidate.account.upstream
+        self._model_sent = candidate.model_sent
+        self._attempt = attempt
+        self._is_cached = False
+        self._was_sent = False
+        self.adjusted: list[str] = []
+        """What was changed in the request for this upstream."""
+
+    async def whole(self) -> bytes:
+        """Ask for a whole reply and return it."""
+        tally, usage = Tally(), None
+        try:
+            async with self._question.vigil.attempt():
+                reply = await self._send(is_stream=False)
+                try:
+                    body = await reply.read(_MAX_REPLY_BYTES)
+                finally:
+                    reply.close()
+            self._attempt.first_event = time.perf_counter()
+            whole = self._read_whole(body)
+            tally, usage = whole.tally, whole.reported_usage()
+        except GroxyError as error:
+            self._note_end(error.kind, tally, usage)
+            raise
+        except asyncio.CancelledError:
+            self._note_end(ErrorKind.CANCELLED, tally, usage)
+            raise
+        return whole.encode(self._note_end(None, tally, usage))
+
+    async def stream(self, pass_on: PassOn) -> bytes:
+        """Ask for a stream, pass it on, and return its last bytes."""
+        question = self._question
+        relay = question.dialect.relay(question.asked, self._upstream.usage_rules)
+        try:
+            async with question.vigil.attempt():
+                reply = await self._send(is_stream=True)
+                try:
+                    await self._relay(reply, relay, pass_on)
+                finally:
+                    reply.close()
+        except GroxyError as error:
+            self._note_end(error.kind, relay.tally, relay.reported_usage())
+            raise
+        except asyncio.CancelledError:
+            self._note_end(ErrorKind.CANCELLED, relay.tally, relay.reported_usage())
+            raise
+        return relay.finish(self._note_end(None, relay.tally, relay.reported_usage()))
+
+    async def _send(self, *, is_stream: bool) -> Reply:
+        """Send the request; return the reply if it is a good one."""
+        question, account, upstream = self._question, self._account, self._upstream
+        fields = question.dialect.outgoing(
+            question.asked, model=self._model_sent, effort=question.plan.effort, stream=is_stream
+        )
+        self.adjusted = upstream.prepare(fields, question.plan.facts)
+        url = upstream.address(account.credentials) + question.dialect.upstream_path
+        outgoing = Outgoing(
+            url=url, headers=_CONTENT_HEADERS | account.headers, body=encode(fields)
+        )
+        self._was_sent = True
+        reply = await account.transport.send(outgoing)
+        self._attempt.status = reply.status
+        if reply.status != _OK_STATUS:
+            try:
+                body = await _beginning_of(reply, _MAX_ERROR_BYTES)
+            finally:
+                reply.close()
+            raise upstream.read_error(
+                ErrorReply(status=reply.status, body=body, headers=reply.headers)
+            )
+        self._is_cached = upstream.read_headers(reply.headers).is_cached
+        return reply
+
+    async def _relay(self, reply: Reply, relay: StreamRelay, pass_on: PassOn) -> None:
+        """Pass a stream on; what comes before the first output is held until that is there."""
+        held = b""
+        async for piece in self._pieces(reply, relay):
+            if self._attempt.first_event:
+                await pass_on(piece)
+                continue
+            held += piece
+            if relay.tally.has_output:
+                self._attempt.first_event = time.perf_counter()
+                await pass_on(held)
+        if relay.failure is not None:
+            raise self._meaning(relay.failure)
+        if not relay.is_complete:
+            raise GroxyError(ErrorKind.STREAM_BROKEN, "The upstream broke off its reply.")
+
+    async def _pieces(self, reply: Reply, relay: StreamRelay) -> AsyncIterator[bytes]:
+        """Yield what a reply has for the client, as it comes."""
+        if "json" in reply.headers.get("content-type", ""):
+            yield relay.feed_whole(await reply.read(_MAX_REPLY_BYTES))
+            return
+        heard = self._question.vigil.heard
+        async for chunk in reply.chunks():
+            heard()
+            piece = relay.feed(chunk)
+            if piece:
+                yield piece
+            if relay.is_done:
+                return
+        yield relay.close()
+
+    def _read_whole(self, body: bytes) -> WholeReply:
+        try:
+            return self._question.dialect.read_whole(body, self._upstream.usage_rules)
+        except EmbeddedError as error:
+            raise self._meaning(error) from None
+
+    def _meaning(self, failure: Exception) -> GroxyError:
+        """Return what an error in place of a reply, or in the middle of one, means."""
+        if isinstance(failure, EmbeddedError):
+            return self._upstream.read_error(ErrorReply(status=_OK_STATUS, body=failure.payload))
+        if isinstance(failure, GroxyError):
+            return failure
+        raise failure
+
+    def _note_end(self, error: ErrorKind | None, tally: Tally, reported: Usage | None) -> Usage:
+        """Note how the attempt ended, and what it used and cost; return the usage."""
+        attempt = self._attempt
+        attempt.ended = time.perf_counter()
+        attempt.outcome = error.value if error else OK
+        attempt.model_served = tally.model_served
+        usage = reported or self._estimated(error, tally)
+        model = self._question.plan.model
+        price = self._question.price_of(tally.model_served) or (model.price if model else None)
+        attempt.usage = usage
+        attempt.cost_ticks, attempt.cost_source = attempt_cost(
+            usage, price, is_cached=self._is_cached
+        )
+        return usage
+
+    def _estimated(self, error: ErrorKind | None, tally: Tally) -> Usage:
+        """Count what the upstream did not report: what it read, and what it had produced."""
+        has_worked = error is None or tally.has_output
+        if not has_worked and not (error is ErrorKind.CANCELLED and self._was_sent):
+            return NOTHING
+        question = self._question
+        prompt = question.dialect.prompt_text(question.asked)
+        return Usage(
+            input_tokens=max(question.counter.count(prompt), 1),
+            output_tokens=question.counter.count("".join(tally.output)),
+            estimated=True,
+        )
+
+
+async def _beginning_of(reply: Reply, limit: int) -> bytes:
+    """Read as much of an error's body as can matter."""
+    body = b""
+    async for chunk in reply.chunks():
+        body += chunk
+        if len(body) >= limit:
+            break
+    return body[:limit]

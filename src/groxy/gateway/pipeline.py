@@ -1,0 +1,291 @@
+"""The steps of one request, in the order that the package's docstring numbers them."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from groxy.core.errors import ErrorKind, GroxyError, NextStep
+from groxy.core.money import Price
+from groxy.core.tokens import TokenCounter
+from groxy.dialects._base import Asked, Dialect
+from groxy.gateway.attempt import AttemptRun, Question
+from groxy.gateway.vigil import Client, Deadlines, Vigil
+from groxy.ledger.journal import Journal
+from groxy.ledger.trail import OK, Trail
+from groxy.observe.logs import Logger, get_logger
+from groxy.observe.metrics import Metrics
+from groxy.policy.keys import Caller
+from groxy.routing.accounts import Directory
+from groxy.routing.router import Candidate, Plan, Router
+from groxy.wire.sse import KEEPALIVE
+
+_OK_STATUS = 200
+_JSON_HEADERS = [(b"content-type", b"application/json")]
+_STREAM_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+_BILLED_OUTCOMES = frozenset({OK, ErrorKind.CANCELLED.value})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A request as `api` hands it in: who asks what, in which dialect."""
+
+    request_id: str
+    dialect: Dialect
+    caller: Caller
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The settings of attempts and streams."""
+
+    deadlines: Deadlines
+    streams_by_default: bool
+    logs_requests: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Gateway:
+    """Answers requests. All parts are handed in; see `app`."""
+
+    router: Router
+    directory: Directory
+    journal: Journal
+    metrics: Metrics
+    counter: TokenCounter
+    price_of: Callable[[str], Price | None]
+    limits: Limits
+    log: Logger = field(default_factory=lambda: get_logger("gateway"))
+
+    async def answer(self, call: Call, client: Client) -> None:
+        """Answer one request, whatever happens, and enter it in the books exactly once."""
+        await _Answer(self, call, client).run()
+
+
+class _Answer:
+    """One request on its way through the pipeline."""
+
+    _vigil: Vigil
+
+    def __init__(self, gateway: Gateway, call: Call, client: Client) -> None:
+        self._gateway = gateway
+        self._call = call
+        self._client = client
+        self._trail = Trail(
+            request_id=call.request_id, key_id=call.caller.key_id, dialect=call.dialect.name
+        )
+        self._adjusted: list[str] = []
+        self._error: GroxyError | None = None
+        self._has_started = False
+        self._has_begun = False
+        """True once an event has left for the client: from then on no other account may try."""
+
+    async def run(self) -> None:
+        """Decode, plan, attempt; enter in the books; send the last bytes."""
+        last_bytes = b""
+        try:
+            asked = self._decode()
+            plan = self._gateway.router.plan(asked.model, self._call.dialect.name)
+            if self._trail.is_stream:
+                with self._gateway.metrics.open_streams.track_inprogress():
+                    last_bytes = await self._attempts(asked, plan)
+            else:
+                last_bytes = await self._attempts(asked, plan)
+        except GroxyError as error:
+            self._error = error
+        except Exception as error:  # a defect of ours must not take the books with it
+            self._gateway.log.exception("request crashed", request=self._call.request_id)
+            message = "The gateway made a mistake. Quote the request id when you report it."
+            self._error = GroxyError(ErrorKind.INTERNAL, message, detail=repr(error))
+        finally:
+            await self._settle()
+        await self._finish(last_bytes)
+
+    def _decode(self) -> Asked:
+        asked = self._call.dialect.decode_request(self._call.body)
+        self._trail.model_asked = asked.model
+        default = self._gateway.limits.streams_by_default
+        self._trail.is_stream = default if asked.stream is None else asked.stream
+        return asked
+
+    async def _attempts(self, asked: Asked, plan: Plan) -> bytes:
+        """Ask candidates until one serves; return the reply's last bytes."""
+        gateway, is_stream = self._gateway, self._trail.is_stream
+        break_silence = self._break_silence if is_stream else None
+        async with Vigil(self._client, gateway.limits.deadlines, break_silence) as vigil:
+            self._vigil = vigil
+            question = Question(
+                dialect=self._call.dialect,
+                asked=asked,
+                plan=plan,
+                vigil=vigil,
+                counter=gateway.counter,
+                price_of=gateway.price_of,
+            )
+            failures: list[GroxyError] = []
+            for candidate in plan.candidates:
+                try:
+                    return await self._attempt(question, candidate)
+                except GroxyError as error:
+                    failures.append(error)
+                    if self._has_begun or vigil.is_over or not _may_try_another(error):
+                        raise
+            raise _most_telling(failures)
+
+    async def _attempt(self, question: Question, candidate: Candidate) -> bytes:
+        account, gateway = candidate.account, self._gateway
+        attempt = self._trail.begin_attempt(
+            upstream=account.upstream.name,
+            account_id=account.id,
+            model_sent=candidate.model_sent,
+        )
+        run = AttemptRun(question, candidate, attempt)
+        account.in_flight += 1
+        try:
+            last_bytes = await (run.stream(self._pass_on) if self._trail.is_stream else run.whole())
+        except GroxyError as error:
+            gateway.directory.note_failure(account, error)
+            gateway.log.info(
+                "attempt failed",
+                request=self._call.request_id,
+                account=account.id,
+                upstream=account.upstream.name,
+                outcome=error.kind.value,
+                detail=error.detail,
+            )
+            raise
+        finally:
+            account.in_flight -= 1
+            self._adjusted = run.adjusted
+        gateway.directory.note_success(account)
+        return last_bytes
+
+    async def _pass_on(self, piece: bytes) -> None:
+        """Send a piece of a stream to the client."""
+        await self._vigil.sending()
+        if not self._has_started:
+            await self._start(_OK_STATUS, _STREAM_HEADERS)
+        self._has_begun = True
+        await self._client.send(piece, is_last=False)
+
+    async def _break_silence(self) -> None:
+        """Keep the client's connection alive while the upstream is silent."""
+        if not self._has_started:
+            await self._start(_OK_STATUS, _STREAM_HEADERS)
+        await self._client.send(KEEPALIVE, is_last=False)
+
+    async def _settle(self) -> None:
+        """Enter the request in the books, and count it."""
+        outcome, status = OK, _OK_STATUS
+        if self._error is not None:
+            outcome, status = self._error.kind.value, self._error.facts.status
+        entry, attempts = self._trail.entries(
+            outcome=outcome, status=status, is_owed=outcome in _BILLED_OUTCOMES
+        )
+        try:
+            await self._gateway.journal.record(entry, attempts)
+        except GroxyError as error:
+            self._error = error
+            self._gateway.log.error(
+                "entry not written", request=entry.id, outcome=outcome, detail=error.detail
+            )
+        self._count(entry.outcome if self._error is None else self._error.kind.value)
+
+    def _count(self, outcome: str) -> None:
+        """Count the request and its attempts in the metrics and the log."""
+        gateway, trail = self._gateway, self._trail
+        duration_s = time.perf_counter() - trail.began
+        gateway.metrics.request_done(dialect=trail.dialect, outcome=outcome, duration_s=duration_s)
+        for attempt in trail.attempts:
+            gateway.metrics.attempt_done(
+                upstream=attempt.upstream,
+                outcome=attempt.outcome,
+                usage=attempt.usage,
+                cost_ticks=attempt.cost_ticks,
+            )
+        last = trail.attempts[-1] if trail.attempts else None
+        if last is not None and last.first_event:
+            gateway.metrics.first_event(
+                upstream=last.upstream, seconds=last.first_event - trail.began
+            )
+        if gateway.limits.logs_requests:
+            gateway.log.info(
+                "request",
+                request=trail.request_id,
+                key=trail.key_id,
+                dialect=trail.dialect,
+                stream=trail.is_stream,
+                model=trail.model_asked[:128],
+                served=last.model_served if last else "",
+                account=last.account_id if last else "",
+                attempts=len(trail.attempts),
+                outcome=outcome,
+                input_tokens=last.usage.input_tokens if last else 0,
+                output_tokens=last.usage.output_tokens if last else 0,
+                ms=round(duration_s * 1000, 2),
+            )
+
+    async def _finish(self, last_bytes: bytes) -> None:
+        """Send what the client still has to get."""
+        error = self._error
+        if error is not None and error.kind is ErrorKind.CANCELLED:
+            return
+        if error is not None:
+            await self._finish_with(error)
+        elif self._trail.is_stream:
+            if not self._has_started:
+                await self._start(_OK_STATUS, _STREAM_HEADERS)
+            await self._client.send(last_bytes, is_last=True)
+        else:
+            await self._start(_OK_STATUS, _JSON_HEADERS + _length(last_bytes))
+            await self._client.send(last_bytes, is_last=True)
+
+    async def _finish_with(self, error: GroxyError) -> None:
+        dialect = self._call.dialect
+        if self._has_started:
+            await self._client.send(dialect.encode_stream_error(error), is_last=True)
+            return
+        body = dialect.encode_error(error)
+        await self._start(error.facts.status, _error_headers(error, self._trail) + _length(body))
+        await self._client.send(body, is_last=True)
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self._has_started = True
+        trailing = [(b"x-groxy-attempts", b"%d" % len(self._trail.attempts))]
+        if self._adjusted:
+            trailing.append((b"x-groxy-adjusted", ", ".join(self._adjusted).encode()))
+        await self._client.start(status, headers + trailing)
+
+
+def _length(body: bytes) -> list[tuple[bytes, bytes]]:
+    return [(b"content-length", b"%d" % len(body))]
+
+
+def _error_headers(error: GroxyError, trail: Trail) -> list[tuple[bytes, bytes]]:
+    headers = list(_JSON_HEADERS)
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % max(round(error.retry_after_s + 0.499), 1)))
+    if len(trail.attempts) > 1:
+        # Official SDKs retry by themselves; here the gateway has already done so.
+        headers.append((b"x-should-retry", b"false"))
+    return headers
+
+
+def _may_try_another(error: GroxyError) -> bool:
+    return error.facts.next_step is NextStep.OTHER_ACCOUNT
+
+
+def _most_telling(failures: list[GroxyError]) -> GroxyError:
+    """Return the failure that helps a caller most, when every candidate failed.
+
+    What the caller can mend comes first, then what waiting mends, then the last that happened.
+    """
+    for kind in (ErrorKind.UNSUPPORTED, ErrorKind.UPSTREAM_LIMITED):
+        for error in failures:
+            if error.kind is kind:
+                return error
+    return failures[-1]

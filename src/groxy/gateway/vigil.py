@@ -1,0 +1,175 @@
+"""Watching over a request: its deadlines, its client, and the silence on its stream.
+
+One timer per request does it all, so that a chunk costs nothing but a noted time. A deadline or a
+client that left cancels the attempt that runs; silence on a stream is broken by a comment.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from groxy.core.errors import ErrorKind, GroxyError
+
+_WATCH_CLIENT_AFTER_S = 0.25
+"""Most replies are done by then and need no watch; a client that leaves is noticed in time."""
+
+
+class Client(Protocol):
+    """The client's side of a request, as far as the gateway needs it."""
+
+    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Send status and headers."""
+        ...
+
+    async def send(self, body: bytes, *, is_last: bool) -> None:
+        """Send a part of the body."""
+        ...
+
+    async def gone(self) -> None:
+        """Return once the client has left."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """How long things may take, in seconds."""
+
+    first_event_s: float
+    idle_s: float
+    total_s: float
+    keepalive_s: float
+
+
+class Vigil:
+    """Watches one request from its first attempt to its end; an async context manager."""
+
+    def __init__(
+        self,
+        client: Client,
+        deadlines: Deadlines,
+        break_silence: Callable[[], Coroutine[None, None, None]] | None,
+    ) -> None:
+        self._client = client
+        self._deadlines = deadlines
+        self._break_silence = break_silence
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._scope: asyncio.Timeout | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._comment: asyncio.Task[None] | None = None
+        self._over: GroxyError | None = None
+        self._timed_out: GroxyError | None = None
+        now = self._loop.time()
+        self._ends_at = now + deadlines.total_s
+        self._attempt_since = now
+        self._heard_at = 0.0
+        self._sent_at = now
+
+    @property
+    def is_over(self) -> bool:
+        """True when no further attempt makes sense: the client left or time is up."""
+        return self._over is not None
+
+    @property
+    def has_client_left(self) -> bool:
+        """True when nobody is left to answer."""
+        return self._over is not None and self._over.kind is ErrorKind.CANCELLED
+
+    async def __aenter__(self) -> Self:
+        """Begin to watch."""
+        self._timer = self._loop.call_later(_WATCH_CLIENT_AFTER_S, self._look)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop watching."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in (self._watch, self._comment):
+            if task is not None and not task.done():
+                task.cancel()
+
+    @asynccontextmanager
+    async def attempt(self) -> AsyncIterator[None]:
+        """Run one attempt; it ends with the error when a deadline passes or the client leaves."""
+        if self._over is not None:
+            raise self._over
+        self._attempt_since, self._heard_at = self._loop.time(), 0.0
+        self._timed_out = None
+        try:
+            async with asyncio.timeout(None) as self._scope:
+                yield
+        except TimeoutError:
+            if self._timed_out is None:
+                raise
+            raise self._timed_out from None
+        finally:
+            self._scope = None
+
+    def heard(self) -> None:
+        """Note that the upstream sent something."""
+        self._heard_at = self._loop.time()
+
+    async def sending(self) -> None:
+        """Note that something goes to the client now; wait while a comment is on its way."""
+        self._sent_at = self._loop.time()
+        if self._comment is not None:
+            await asyncio.wait([self._comment])
+            self._comment = None
+
+    def _look(self) -> None:
+        """Look at the clock and the client, and come back when something may be due."""
+        now = self._loop.time()
+        if self._watch is None:
+            # Kept in self and cancelled at the end: a task group would cost every request.
+            self._watch = self._loop.create_task(self._client.gone())
+            self._watch.add_done_callback(self._left)
+        error = self._overdue(now)
+        if error is not None:
+            self._cancel(error)
+        elif self._break_silence is not None and self._is_silent(now):
+            self._sent_at = now
+            self._comment = self._loop.create_task(self._break_silence())
+        self._timer = self._loop.call_at(self._next_look(now), self._look)
+
+    def _overdue(self, now: float) -> GroxyError | None:
+        if now >= self._ends_at:
+            self._over = _late("The request took longer than this gateway allows.")
+            return self._over
+        if self._heard_at == 0.0 and now >= self._attempt_since + self._deadlines.first_event_s:
+            return _late("The upstream did not begin to answer in time.")
+        if self._heard_at and now >= self._heard_at + self._deadlines.idle_s:
+            return _late("The upstream fell silent in the middle of its answer.")
+        return None
+
+    def _is_silent(self, now: float) -> bool:
+        is_quiet = now >= self._sent_at + self._deadlines.keepalive_s
+        return is_quiet and (self._comment is None or self._comment.done())
+
+    def _next_look(self, now: float) -> float:
+        deadlines = self._deadlines
+        due = min(self._ends_at, now + deadlines.idle_s, now + deadlines.first_event_s)
+        if self._break_silence is not None:
+            due = min(due, self._sent_at + deadlines.keepalive_s)
+        return max(due, now + 0.01)
+
+    def _left(self, watch: asyncio.Task[None]) -> None:
+        if not watch.cancelled() and watch.exception() is None:
+            self._over = GroxyError(ErrorKind.CANCELLED, "The client closed the connection.")
+            self._cancel(self._over)
+
+    def _cancel(self, error: GroxyError) -> None:
+        if self._scope is not None:
+            self._timed_out = error
+            self._scope.reschedule(self._loop.time())
+
+
+def _late(message: str) -> GroxyError:
+    return GroxyError(ErrorKind.UPSTREAM_TIMEOUT, message + " Try again.")

@@ -1,0 +1,1 @@
+"""Money and its proof: what an attempt cost, and the books that say so."""

@@ -1,0 +1,125 @@
+"""What happened to one request: its attempts as they end, then the entries for the books.
+
+A request's cost is what its caller owes: the cost of the attempt that served it, also when the
+caller left half-way, and nothing when it failed. What failed attempts cost is in their own
+entries, at the operator's expense.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+from groxy.core.usage import Usage
+from groxy.ledger.costs import UNPRICED
+from groxy.store.entries import AttemptEntry, RequestEntry
+
+OK = "ok"
+NOTHING = Usage()
+
+
+def now_ms() -> int:
+    """Return the time that entries carry: unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """One attempt while it runs, and what became of it."""
+
+    number: int
+    upstream: str
+    account_id: str
+    model_sent: str
+    at_ms: int = field(default_factory=now_ms)
+    began: float = field(default_factory=time.perf_counter)
+    first_event: float = 0.0
+    ended: float = 0.0
+    outcome: str = ""
+    status: int = 0
+    model_served: str = ""
+    usage: Usage = NOTHING
+    cost_ticks: int = 0
+    cost_source: str = UNPRICED
+
+    def entry(self, request_id: str) -> AttemptEntry:
+        """Return the attempt's line in the books."""
+        usage = self.usage
+        return AttemptEntry(
+            request_id,
+            self.number,
+            self.at_ms,
+            self.upstream,
+            self.account_id,
+            self.model_sent,
+            self.model_served,
+            self.outcome,
+            self.status,
+            usage.input_tokens,
+            usage.cached_tokens,
+            usage.output_tokens,
+            usage.reasoning_tokens,
+            usage.estimated,
+            self.cost_ticks,
+            self.cost_source,
+            _micros(self.first_event - self.began) if self.first_event else 0,
+            _micros(self.ended - self.began),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Trail:
+    """One request while it runs."""
+
+    request_id: str
+    key_id: str
+    dialect: str
+    at_ms: int = field(default_factory=now_ms)
+    began: float = field(default_factory=time.perf_counter)
+    is_stream: bool = False
+    model_asked: str = ""
+    attempts: list[Attempt] = field(default_factory=list)
+
+    def begin_attempt(self, *, upstream: str, account_id: str, model_sent: str) -> Attempt:
+        """Note that an attempt begins."""
+        attempt = Attempt(
+            number=len(self.attempts) + 1,
+            upstream=upstream,
+            account_id=account_id,
+            model_sent=model_sent,
+        )
+        self.attempts.append(attempt)
+        return attempt
+
+    def entries(
+        self, *, outcome: str, status: int, is_owed: bool
+    ) -> tuple[RequestEntry, list[AttemptEntry]]:
+        """Return the lines for the books, now that the request has ended."""
+        last = self.attempts[-1] if self.attempts else None
+        usage = last.usage if last and is_owed else NOTHING
+        first_event = last.first_event if last else 0.0
+        entry = RequestEntry(
+            self.request_id,
+            self.at_ms,
+            self.key_id,
+            self.dialect,
+            self.is_stream,
+            self.model_asked,
+            last.model_sent if last else "",
+            last.model_served if last else "",
+            last.account_id if last else "",
+            outcome,
+            status,
+            len(self.attempts),
+            usage.input_tokens,
+            usage.cached_tokens,
+            usage.output_tokens,
+            usage.reasoning_tokens,
+            usage.estimated,
+            last.cost_ticks if last and is_owed else 0,
+            _micros(first_event - self.began) if first_event else 0,
+            _micros(time.perf_counter() - self.began),
+        )
+        return entry, [attempt.entry(self.request_id) for attempt in self.attempts]
+
+
+def _micros(seconds: float) -> int:
+    return int(seconds * 1_000_000)

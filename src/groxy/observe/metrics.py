@@ -1,0 +1,144 @@
+"""Prometheus metrics. Labels are few and bounded: no key, no account, no caller's text in any.
+
+docs/guide/operations.md lists them; a test keeps that list in step.
+"""
+
+from collections.abc import Mapping
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from groxy.core.usage import Usage
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_SECONDS = (0.005, 0.02, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""prometheus-client's own switch, a folder: set before a worker starts, it adds up all workers."""
+
+
+class Metrics:
+    """Everything Groxy counts, in a registry of its own."""
+
+    def __init__(self, *, is_multiprocess: bool = False) -> None:
+        self._is_multiprocess = is_multiprocess
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        self._requests = Counter(
+            "groxy_requests",
+            "Requests by dialect and outcome (ok or the error code).",
+            ("dialect", "outcome"),
+            registry=registry,
+        )
+        self._attempts = Counter(
+            "groxy_attempts",
+            "Attempts at upstreams by outcome (ok or the error code).",
+            ("upstream", "outcome"),
+            registry=registry,
+        )
+        self._tokens = Counter(
+            "groxy_tokens",
+            "Tokens by upstream; cached is part of input, reasoning part of output.",
+            ("upstream", "kind"),
+            registry=registry,
+        )
+        self._cost = Counter(
+            "groxy_cost_ticks",
+            "What attempts cost, in ticks of 10^-10 USD.",
+            ("upstream",),
+            registry=registry,
+        )
+        self._first_event = Histogram(
+            "groxy_first_event_seconds",
+            "From the request's arrival to its first event (streams) or its reply (whole).",
+            ("upstream",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._duration = Histogram(
+            "groxy_request_seconds",
+            "From a request's arrival to its last byte.",
+            ("dialect",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.commit_seconds = Histogram(
+            "groxy_journal_commit_seconds",
+            "How long the books took to commit a group of entries.",
+            buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1),
+            registry=registry,
+        )
+        self.open_streams = Gauge(
+            "groxy_open_streams",
+            "Streams open right now.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._accounts = Gauge(
+            "groxy_accounts",
+            "Accounts by upstream, pool and state.",
+            ("upstream", "pool", "state"),
+            multiprocess_mode="mostrecent",
+            registry=registry,
+        )
+        self._children: dict[tuple[str, ...], Counter | Histogram] = {}
+
+    def request_done(self, *, dialect: str, outcome: str, duration_s: float) -> None:
+        """Count a request that has ended."""
+        self._counter(self._requests, dialect, outcome).inc()
+        self._histogram(self._duration, dialect).observe(duration_s)
+
+    def attempt_done(self, *, upstream: str, outcome: str, usage: Usage, cost_ticks: int) -> None:
+        """Count an attempt that has ended."""
+        self._counter(self._attempts, upstream, outcome).inc()
+        if usage.is_empty:
+            return
+        for kind, tokens in (
+            ("input", usage.input_tokens),
+            ("cached", usage.cached_tokens),
+            ("output", usage.output_tokens),
+            ("reasoning", usage.reasoning_tokens),
+        ):
+            if tokens:
+                self._counter(self._tokens, upstream, kind).inc(tokens)
+        if cost_ticks:
+            self._counter(self._cost, upstream).inc(cost_ticks)
+
+    def first_event(self, *, upstream: str, seconds: float) -> None:
+        """Note how long the first event took."""
+        self._histogram(self._first_event, upstream).observe(seconds)
+
+    def set_accounts(self, counts: Mapping[tuple[str, str, str], int]) -> None:
+        """Replace the account states: (upstream, pool, state) → how many."""
+        self._accounts.clear()
+        for labels, count in counts.items():
+            self._accounts.labels(*labels).set(count)
+
+    def render(self) -> bytes:
+        """Return everything in Prometheus' text form, for all workers of this gateway."""
+        if not self._is_multiprocess:
+            return generate_latest(self.registry)
+        gathered = CollectorRegistry()
+        MultiProcessCollector(gathered)
+        return generate_latest(gathered)
+
+    def _counter(self, family: Counter, *labels: str) -> Counter:
+        # Looking a child up by labels costs more than counting; families differ by their labels.
+        key = (family._name, *labels)  # noqa: SLF001  the name has no public accessor
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = family.labels(*labels)
+        return child  # type: ignore[return-value]
+
+    def _histogram(self, family: Histogram, *labels: str) -> Histogram:
+        key = (family._name, *labels)  # noqa: SLF001  the name has no public accessor
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = family.labels(*labels)
+        return child  # type: ignore[return-value]

@@ -1,0 +1,168 @@
+"""Accounts: our credentials at upstreams, how each of them does, and when one has to rest.
+
+In: what happened to each attempt. Out: which accounts may serve. A failure that is the caller's
+never counts against an account. Must not send anything anywhere.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from groxy.core.errors import ErrorKind, Fault, GroxyError
+from groxy.routing.pools import Pool
+from groxy.state._base import CoolDown
+from groxy.upstreams._base import Credentials, Upstream
+from groxy.wire.http import Transport
+
+_AUTH_REST_S = 300.0
+_QUOTA_REST_S = 900.0
+_LIMIT_REST_S = 1.0
+_LIMIT_REST_MAX_S = 60.0
+_DOWN_REST_S = 5.0
+_DOWN_AFTER_FAILURES = 3
+"""A single broken connection says little; so many in a row say the upstream is down."""
+
+
+class AccountState(Enum):
+    """How an account stands."""
+
+    ACTIVE = "active"
+    COOLING = "cooling"
+    EXPIRED = "expired"
+    """Its credential was rejected; it is tried again after a while."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Account:
+    """One credential at one upstream."""
+
+    id: str
+    name: str
+    upstream: Upstream
+    pool: Pool
+    credentials: Credentials
+    transport: Transport
+    origin: str
+    """Where it was declared: settings, environment, store, or built in."""
+    headers: dict[str, str]
+    models: frozenset[str] | None = None
+    """The upstream's own list of model ids; None while it is not known."""
+    in_flight: int = 0
+    failures: int = 0
+    """Failed attempts in a row."""
+    rest_until: float = 0.0
+    rest_reason: ErrorKind | None = field(default=None)
+
+    def is_resting(self, now: float) -> bool:
+        """True when it must not be used: rejected, out of quota, or at its rate limit."""
+        return now < self.rest_until and self.rest_reason not in _SOFT
+
+    def is_doubtful(self, now: float) -> bool:
+        """True when it failed a few times in a row, and others should go first."""
+        return now < self.rest_until and self.rest_reason in _SOFT
+
+    def state(self, now: float) -> AccountState:
+        """Return how the account stands."""
+        if now >= self.rest_until:
+            return AccountState.ACTIVE
+        if self.rest_reason is ErrorKind.UPSTREAM_AUTH:
+            return AccountState.EXPIRED
+        return AccountState.COOLING
+
+
+_SOFT = frozenset(
+    {
+        ErrorKind.UPSTREAM_DOWN,
+        ErrorKind.UPSTREAM_TIMEOUT,
+        ErrorKind.STREAM_BROKEN,
+        ErrorKind.BAD_REPLY,
+    }
+)
+
+
+class Directory:
+    """All accounts of this process. `generation` grows when the accounts or their lists change."""
+
+    def __init__(self, clock: Callable[[], float] = lambda: time.time_ns() / 1e9) -> None:
+        self._clock = clock
+        self._accounts: dict[str, Account] = {}
+        self.generation = 0
+        self.unshared: list[tuple[str, CoolDown | None]] = []
+        """Rests begun (or, with None, ended) here that other processes do not know of yet."""
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        """Every account."""
+        return tuple(self._accounts.values())
+
+    def now(self) -> float:
+        """Return the time that rests are measured in: unix seconds."""
+        return self._clock()
+
+    def replace(self, accounts: Iterable[Account]) -> list[Account]:
+        """Make `accounts` the only ones; return those that are gone, for closing."""
+        wanted = {account.id: account for account in accounts}
+        gone = [account for key, account in self._accounts.items() if key not in wanted]
+        # An account that stays keeps its state and its open connections.
+        self._accounts = {key: self._accounts.get(key, account) for key, account in wanted.items()}
+        self.generation += 1
+        return gone
+
+    def set_models(self, account: Account, models: frozenset[str] | None) -> None:
+        """Take an upstream's own model list."""
+        if account.models != models:
+            account.models = models
+            self.generation += 1
+
+    def note_success(self, account: Account) -> None:
+        """An attempt went well: whatever was held against the account is forgotten."""
+        account.failures = 0
+        if account.rest_reason is not None:
+            account.rest_until, account.rest_reason = 0.0, None
+            self.unshared.append((account.id, None))
+
+    def note_failure(self, account: Account, error: GroxyError) -> None:
+        """An attempt failed: let the account rest if that was its fault or its upstream's."""
+        if error.facts.fault not in (Fault.ACCOUNT, Fault.UPSTREAM):
+            return
+        account.failures += 1
+        rest_s = _rest_s(error, account.failures)
+        if rest_s > 0:
+            until = self.now() + rest_s
+            account.rest_until, account.rest_reason = until, error.kind
+            self.unshared.append((account.id, CoolDown(until=until, reason=error.kind.value)))
+
+    def take_shared(self, resting: dict[str, CoolDown]) -> None:
+        """Take over what other processes learned about accounts."""
+        news_of_ours = {account_id for account_id, _ in self.unshared}
+        for account in self._accounts.values():
+            if account.id in news_of_ours:
+                continue  # What happened here meanwhile is newer.
+            rest = resting.get(account.id)
+            if rest is None:
+                account.rest_until, account.rest_reason = 0.0, None
+            else:
+                account.rest_until = rest.until
+                account.rest_reason = ErrorKind(rest.reason)
+
+    def counts(self) -> Counter[tuple[str, str, str]]:
+        """Count accounts by upstream, pool and state."""
+        now = self.now()
+        return Counter(
+            (account.upstream.name, account.pool.value, account.state(now).value)
+            for account in self._accounts.values()
+        )
+
+
+def _rest_s(error: GroxyError, failures: int) -> float:
+    """Return how long an account rests after this error, its `failures`th in a row."""
+    asked = error.retry_after_s
+    if error.kind is ErrorKind.UPSTREAM_AUTH:
+        return _AUTH_REST_S
+    if error.kind is ErrorKind.UPSTREAM_QUOTA:
+        return _QUOTA_REST_S
+    if error.kind is ErrorKind.UPSTREAM_LIMITED:
+        return asked or min(_LIMIT_REST_S * 2 ** min(failures - 1, 10), _LIMIT_REST_MAX_S)
+    return (asked or _DOWN_REST_S) if failures >= _DOWN_AFTER_FAILURES else 0.0

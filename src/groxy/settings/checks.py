@@ -1,0 +1,78 @@
+"""Rules that span several settings.
+
+In come settings whose values are each right on their own, out go the problems they have together.
+This module must not change a value.
+"""
+
+from collections.abc import Iterator
+
+from groxy.settings.problems import Problem
+from groxy.settings.rules import is_loopback
+from groxy.settings.schema import Path, dotted
+from groxy.settings.sections import Settings
+from groxy.settings.sources import Draft
+
+
+def check_together(settings: Settings, draft: Draft) -> list[Problem]:
+    """Return every combination that must not be started."""
+    found = [*_open_mode(settings), *_operator_key(settings), *_workers(settings)]
+    problems = [
+        Problem(draft.source_of(path).where(path), dotted(path), text) for path, text in found
+    ]
+    return problems + _repeated_names(settings, draft)
+
+
+def _open_mode(settings: Settings) -> Iterator[tuple[Path, str]]:
+    host = settings.server.host
+    if settings.app.is_open and not is_loopback(host) and not settings.app.allow_open_network:
+        text = (
+            f"is empty (open mode) while server.host is {host}: everyone who reaches this machine "
+            "could spend your credits. Give app.api_key a value, set server.host to 127.0.0.1, "
+            "or set app.allow_open_network = true."
+        )
+        yield ("app", "api_key"), text
+
+
+def _operator_key(settings: Settings) -> Iterator[tuple[Path, str]]:
+    if settings.app.app_key is not None and settings.app.app_key in (settings.app.api_key or ()):
+        text = "is also in app.api_key, so every caller would be an operator; give it its own value"
+        yield ("app", "app_key"), text
+
+
+def _workers(settings: Settings) -> Iterator[tuple[Path, str]]:
+    workers = settings.server.workers
+    if workers == 1:
+        return
+    if settings.state.url.reveal().startswith("memory:"):
+        text = (
+            f"is {workers}, but state.url is memory://, which workers cannot share; "
+            'set state.url = "redis://host:6379/0", or server.workers = 1'
+        )
+        yield ("server", "workers"), text
+    if _is_in_memory(settings):
+        text = (
+            f"is {workers}, but store.url is a database in memory, which workers cannot share; "
+            "name a file or a PostgreSQL database, or set server.workers = 1"
+        )
+        yield ("server", "workers"), text
+
+
+def _is_in_memory(settings: Settings) -> bool:
+    scheme, _, rest = settings.store.url.reveal().partition("://")
+    file = rest.partition("?")[0].strip("/")
+    return scheme.startswith("sqlite") and file in {"", ":memory:"}
+
+
+def _repeated_names(settings: Settings, draft: Draft) -> list[Problem]:
+    problems: list[Problem] = []
+    first_of: dict[str, int] = {}
+    for index, account in enumerate(settings.accounts):
+        first = first_of.setdefault(account.name.casefold(), index)
+        if first != index:
+            path = ("accounts", index, "name")
+            where = draft.source_of(path).where(path)
+            text = (
+                f'is "{account.name}", like accounts.{first}.name; give each account its own name'
+            )
+            problems.append(Problem(where, dotted(path), text))
+    return problems

@@ -1,0 +1,134 @@
+"""One database: opening it, bringing it up to date, and noticing that others changed it.
+
+In: an SQLAlchemy URL (SQLite or PostgreSQL). Out: an engine that the other files here query.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.store import tables
+
+SCHEMA_VERSION = "0001"
+"""The newest migration; a test keeps it in step with `migrations/versions`."""
+_SQLITE_BUSY_MS = 10_000
+
+
+class Database:
+    """An open database."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+
+    @classmethod
+    async def open(cls, url: str, data_dir: Path) -> Self:
+        """Open the database at `url`, creating and migrating it as needed.
+
+        A relative SQLite path is taken from `data_dir`. Raises STORE_DOWN when it cannot be opened
+        or was written by a newer Groxy.
+        """
+        engine = create_async_engine(resolved(url, data_dir), pool_pre_ping=True)
+        if engine.dialect.name == "sqlite":
+            event.listen(engine.sync_engine, "connect", set_sqlite_pragmas)
+        database = cls(engine)
+        try:
+            await database._migrate()
+        except (SQLAlchemyError, OSError) as error:
+            await engine.dispose()
+            raise _down(error) from error
+        return database
+
+    @property
+    def is_sqlite(self) -> bool:
+        """True for SQLite, which has one writer and lives in a file."""
+        return self.engine.dialect.name == "sqlite"
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Run statements in one transaction; raise STORE_DOWN when the database fails."""
+        try:
+            async with self.engine.begin() as connection:
+                yield connection
+        except (SQLAlchemyError, OSError) as error:
+            raise _down(error) from error
+
+    async def revision(self, name: str) -> int:
+        """Return how often the table `name` was changed; every process may ask often."""
+        query = sa.select(tables.revisions.c.value).where(tables.revisions.c.name == name)
+        async with self.transaction() as connection:
+            return (await connection.scalar(query)) or 0
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+    async def _migrate(self) -> None:
+        async with self.engine.begin() as connection:
+            version = await connection.run_sync(_schema_version)
+            if version == SCHEMA_VERSION:
+                return
+            if version is not None and version > SCHEMA_VERSION:
+                message = (
+                    f"The database is at schema {version}, written by a newer Groxy than this one "
+                    f"(schema {SCHEMA_VERSION}). Upgrade Groxy, or restore the backup of before."
+                )
+                raise GroxyError(ErrorKind.STORE_DOWN, message)
+            await connection.run_sync(_upgrade)
+
+
+def resolved(url: str, data_dir: Path) -> URL:
+    """Return `url` with a relative SQLite path taken from the data folder."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return parsed
+    return parsed.set(database=str(data_dir / str(parsed.database)))
+
+
+async def bump(connection: AsyncConnection, name: str) -> None:
+    """Count a change of table `name`, inside the transaction that makes it."""
+    row = tables.revisions.c.name == name
+    raised = sa.update(tables.revisions).where(row).values(value=tables.revisions.c.value + 1)
+    if (await connection.execute(raised)).rowcount == 0:
+        await connection.execute(sa.insert(tables.revisions).values(name=name, value=1))
+
+
+def set_sqlite_pragmas(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI connection
+    """Make SQLite durable and concurrent: write-ahead log, synced on every commit."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute(f"PRAGMA busy_timeout={_SQLITE_BUSY_MS}")
+    cursor.close()
+
+
+def _schema_version(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    version: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return version
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    # Alembic takes a tenth of a second to import; most starts have nothing to migrate.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _down(error: Exception) -> GroxyError:
+    message = "The database is not available right now. Try again."
+    return GroxyError(
+        ErrorKind.STORE_DOWN, message, detail=f"{type(error).__name__}: {error}", retry_after_s=1
+    )

@@ -1,0 +1,99 @@
+"""Every table, as the newest migration leaves it. Times are unix milliseconds, money is ticks."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    comment="Grows when a table changes, so that every process notices within a second.",
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("hint", String(16), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("revoked_ms", BigInteger),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("upstream", String(64), nullable=False),
+    Column("pool", String(16), nullable=False),
+    Column("base_url", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False, comment="credential and options, AES-GCM"),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+_USAGE = (
+    ("input_tokens", BigInteger),
+    ("cached_tokens", BigInteger),
+    ("output_tokens", BigInteger),
+    ("reasoning_tokens", BigInteger),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+    Column("key_id", String(40), nullable=False),
+    Column("dialect", String(16), nullable=False),
+    Column("is_stream", Boolean, nullable=False),
+    Column("model_asked", Text, nullable=False),
+    Column("model_sent", Text, nullable=False),
+    Column("model_served", Text, nullable=False),
+    Column("account_id", String(64), nullable=False),
+    Column("outcome", String(40), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    *(Column(name, kind, nullable=False) for name, kind in _USAGE),
+    Column("usage_estimated", Boolean, nullable=False),
+    Column("cost_ticks", BigInteger, nullable=False),
+    Column("first_event_us", BigInteger, nullable=False),
+    Column("duration_us", BigInteger, nullable=False),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("request_id", String(40), nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("upstream", String(64), nullable=False),
+    Column("account_id", String(64), nullable=False),
+    Column("model_sent", Text, nullable=False),
+    Column("model_served", Text, nullable=False),
+    Column("outcome", String(40), nullable=False),
+    Column("status", Integer, nullable=False),
+    *(Column(name, kind, nullable=False) for name, kind in _USAGE),
+    Column("usage_estimated", Boolean, nullable=False),
+    Column("cost_ticks", BigInteger, nullable=False),
+    Column("cost_source", String(16), nullable=False),
+    Column("first_event_us", BigInteger, nullable=False),
+    Column("duration_us", BigInteger, nullable=False),
+)

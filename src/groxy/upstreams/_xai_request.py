@@ -1,0 +1,188 @@
+"""Chat requests made fit for xAI's models, whichever upstream stands in front of them.
+
+In: a request's fields and what the catalog knows of the model. Out: the fields changed in place,
+and a word for each change. What xAI would answer with an error is taken out when it only tunes
+the answer, and refused when the answer would not be what was asked for without it.
+"""
+
+import msgspec
+
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.upstreams._base import ModelFacts, drop_fields, drop_rejected
+from groxy.wire.json import Fields, encode
+
+_NEVER_TAKEN = frozenset(
+    {
+        # "unsupported" (xAI's OpenAPI document, ChatRequest, 2026-08)
+        "logit_bias",
+        # 400 from every model since grok-3, even as 0 (miaoxworld/NativeTavern#83, 2026-09)
+        "presence_penalty",
+        # steers live search, which is gone (vercel/ai#15713, 2026)
+        "web_search_options",
+    }
+)
+_OPENROUTER_ONLY = frozenset(
+    # What OpenRouter adds to a chat request (OpenRouterTeam/docs, openapi.yaml, 2026-08).
+    {
+        "cache_control",
+        "debug",
+        "image_config",
+        "include_reasoning",
+        "max_tool_calls",
+        "min_p",
+        "models",
+        "plugins",
+        "preset",
+        "prompt_cache_options",
+        "provider",
+        "repetition_penalty",
+        "route",
+        "session_id",
+        "stop_server_tools_when",
+        "top_a",
+        "top_k",
+        "trace",
+        "transforms",
+        "usage",
+        "x_search_filter",
+    }
+)
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""All values of `reasoning_effort`, from little to much."""
+
+
+class _Search(msgspec.Struct):
+    mode: str | None = None
+
+
+class _Reasoning(msgspec.Struct):
+    effort: str | None = None
+    enabled: bool | None = None
+
+
+class _Tool(msgspec.Struct):
+    type: str = "function"
+
+
+_search_decoder = msgspec.json.Decoder(_Search)
+_reasoning_decoder = msgspec.json.Decoder(_Reasoning)
+_effort_decoder = msgspec.json.Decoder(str)
+_tools_decoder = msgspec.json.Decoder(list[_Tool] | None)
+_messages_decoder = msgspec.json.Decoder(list[Fields])
+
+
+def prepare_for_xai(fields: Fields, facts: ModelFacts) -> list[str]:
+    """Change a chat request to what xAI takes; return a word for each change.
+
+    Raises UNSUPPORTED for search and for tools that only xAI's Responses API has.
+    """
+    words = _without_search(fields)
+    words += _checked_tools(fields)
+    words += _flat_reasoning(fields, facts)
+    words += drop_fields(fields, _NEVER_TAKEN | _OPENROUTER_ONLY)
+    words += drop_rejected(fields, facts)
+    words += _fitting_effort(fields, facts.efforts)
+    words += _known_roles(fields)
+    return words
+
+
+def _without_search(fields: Fields) -> list[str]:
+    """Any `search_parameters` meets a 410 at xAI, even mode off (vercel/ai#15713, 2026)."""
+    raw = fields.get("search_parameters")
+    if raw is None:
+        return []
+    try:
+        is_off = bytes(raw) == b"null" or _search_decoder.decode(raw).mode == "off"
+    except msgspec.MsgspecError:
+        is_off = False
+    if not is_off:
+        message = (
+            "Live search has ended at the official API. Leave `search_parameters` out, or set its "
+            "mode to off; some upstreams search with `plugins` or tools of their own instead."
+        )
+        raise GroxyError(ErrorKind.UNSUPPORTED, message, param="search_parameters")
+    return drop_fields(fields, {"search_parameters"})
+
+
+def _checked_tools(fields: Fields) -> list[str]:
+    """Refuse tools that are no functions, and drop what is said about tools where there are none.
+
+    xAI: 422 `unknown variant 'x_search', expected 'function' or 'live_search'`
+    (makecindy/cindy#2927, 2026); 400 `A tool_choice was set on the request but no tools were
+    specified` (router-for-me/CLIProxyAPI#3704, 2026).
+    """
+    try:
+        tools = _tools_decoder.decode(fields.get("tools", b"null"))
+    except msgspec.MsgspecError:
+        return []  # The upstream will say what is wrong with them.
+    for index, tool in enumerate(tools or ()):
+        if tool.type != "function":
+            message = (
+                "Chat completions take tools of type function only here; server-side tools such "
+                f"as web_search and x_search do not run on them. Take `tools.{index}` out."
+            )
+            raise GroxyError(ErrorKind.UNSUPPORTED, message, param=f"tools.{index}.type")
+    if tools:
+        return []
+    fields.pop("tools", None)
+    return drop_fields(fields, {"tool_choice", "parallel_tool_calls"})
+
+
+def _flat_reasoning(fields: Fields, facts: ModelFacts) -> list[str]:
+    """Turn OpenRouter's `reasoning: {effort}` into `reasoning_effort` (Zoo-Code#866, 2026)."""
+    raw = fields.pop("reasoning", None)
+    if raw is None or bytes(raw) == b"null":
+        return []
+    try:
+        reasoning = _reasoning_decoder.decode(raw)
+    except msgspec.MsgspecError:
+        reasoning = _Reasoning()
+    effort = "none" if reasoning.enabled is False else reasoning.effort
+    has_own = bytes(fields.get("reasoning_effort", b"null")) != b"null"
+    if effort not in _EFFORTS or has_own or facts.efforts == ():
+        return ["reasoning dropped"]
+    fields["reasoning_effort"] = msgspec.Raw(encode(effort))
+    return ["reasoning sent as reasoning_effort"]
+
+
+def _fitting_effort(fields: Fields, efforts: tuple[str, ...] | None) -> list[str]:
+    """Replace an effort that the model lacks by the nearest one that it has.
+
+    Without any, models that reason use their default, often the highest: dropping `none` or
+    `minimal` would bring the opposite of what was asked for.
+    """
+    raw = fields.get("reasoning_effort")
+    if raw is None or efforts is None:
+        return []
+    if not efforts:
+        return drop_fields(fields, {"reasoning_effort"})
+    try:
+        asked = _effort_decoder.decode(raw)
+    except msgspec.MsgspecError:
+        return []
+    ranks = [_EFFORTS.index(name) for name in efforts if name in _EFFORTS]
+    if asked in efforts or asked not in _EFFORTS or not ranks:
+        return []
+    wanted = _EFFORTS.index(asked)
+    # Of two that are as near, the greater: who names an effort wants one.
+    nearest = _EFFORTS[min(ranks, key=lambda rank: (abs(rank - wanted), -rank))]
+    fields["reasoning_effort"] = msgspec.Raw(encode(nearest))
+    return [f"reasoning_effort {asked} sent as {nearest}"]
+
+
+def _known_roles(fields: Fields) -> list[str]:
+    """Send the role developer as system, which xAI's chat knows (its OpenAPI document, 2026-08)."""
+    raw = fields.get("messages")
+    if raw is None or b'"developer"' not in bytes(raw):
+        return []
+    try:
+        messages = _messages_decoder.decode(raw)
+    except msgspec.MsgspecError:
+        return []
+    instructions = [one for one in messages if bytes(one.get("role", b"")) == b'"developer"']
+    if not instructions:
+        return []
+    for message in instructions:
+        message["role"] = msgspec.Raw(b'"system"')
+    fields["messages"] = msgspec.Raw(encode(messages))
+    return ["developer role sent as system"]

@@ -1,0 +1,209 @@
+"""OpenRouter: one key for many makers; xAI's models are called `x-ai/<id>` there.
+
+Facts: github.com/OpenRouterTeam/docs (files named below), August to October 2026. It drops
+settings that a model does not take without saying so; we drop them here first and say it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.upstreams._base import (
+    BillField,
+    Credentials,
+    ErrorReply,
+    ModelFacts,
+    ReplyFacts,
+    Upstream,
+    UsageRules,
+    drop_fields,
+    drop_rejected,
+    error_of,
+    kind_by_status,
+    words_of,
+)
+from groxy.wire.json import Fields, encode
+
+# `error_type` is the field to rely on (api_reference/errors-and-debugging.mdx). Types that are not
+# here, such as permission_denied and unmapped, say no more than the status does.
+_KINDS = {
+    "authentication": ErrorKind.UPSTREAM_AUTH,
+    "payment_required": ErrorKind.UPSTREAM_QUOTA,
+    "token_limit_exceeded": ErrorKind.UPSTREAM_QUOTA,
+    "rate_limit_exceeded": ErrorKind.UPSTREAM_LIMITED,
+    "provider_overloaded": ErrorKind.UPSTREAM_DOWN,
+    "provider_unavailable": ErrorKind.UPSTREAM_DOWN,
+    "server": ErrorKind.UPSTREAM_DOWN,
+    "timeout": ErrorKind.UPSTREAM_TIMEOUT,
+    "context_length_exceeded": ErrorKind.CONTEXT_TOO_LONG,
+    "content_policy_violation": ErrorKind.REFUSED,
+    "refusal": ErrorKind.REFUSED,
+    "image_not_found": ErrorKind.BAD_REQUEST,
+}
+# `Key limit exceeded (total limit)` is a 403 (danielsmithdevelopment/ClawQL#876, 2026-08).
+_KEY_LIMIT = re.compile(r"key limit exceeded", re.IGNORECASE)
+# A moderation's and a guardrail's 403 (errors-and-debugging.mdx).
+_BLOCKED = re.compile(rb'"(reasons|flagged_input|patterns)" ?:|request blocked', re.IGNORECASE)
+_MOST_RESULTS = 25
+"""guides/features/server-tools/web-search.mdx; xAI's live search went to 30."""
+
+
+class _Source(msgspec.Struct):
+    type: str
+    allowed_websites: list[str] | None = None
+    excluded_websites: list[str] | None = None
+    included_x_handles: list[str] | None = None
+    excluded_x_handles: list[str] | None = None
+
+
+class _Search(msgspec.Struct):
+    """xAI's live search (its OpenAPI document, 2026-08)."""
+
+    mode: str | None = None
+    sources: list[_Source] | None = None
+    from_date: str | None = None
+    to_date: str | None = None
+    max_search_results: int | None = None
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: str | None = None
+    error: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Failure(msgspec.Struct):
+    """A body with an error at its top, or in one of its choices."""
+
+    error: msgspec.Raw = msgspec.Raw(b"")
+    choices: list[_Choice] | None = None
+
+
+_search_decoder = msgspec.json.Decoder(_Search)
+_plugins_decoder = msgspec.json.Decoder(list[dict[str, Any]] | None)
+_failure_decoder = msgspec.json.Decoder(_Failure)
+
+
+class OpenRouter(Upstream):
+    """OpenRouter's chat completions."""
+
+    name = "openrouter"
+    title = "OpenRouter"
+    base_url = "https://openrouter.ai/api/v1"
+    serves_catalog = True
+    # Chat is turned into whatever a model's maker speaks (api_reference/overview.mdx).
+    translates_dialects = True
+    # cookbook/administration/usage-accounting.mdx: `cost` is what was charged, in US dollars.
+    usage_rules = UsageRules(bill=BillField.USD)
+    check_path = "/key"
+
+    def model_id(self, official: str, account: Credentials) -> str:
+        """Return `x-ai/<id>`; an id that names its maker stays as it is."""
+        del account
+        return official if "/" in official else f"x-ai/{official}"
+
+    def prepare(self, fields: Fields, facts: ModelFacts) -> list[str]:
+        """Turn xAI's search into OpenRouter's, and drop what the model does not take."""
+        words = _search_as_plugin(fields)
+        # Effort stays: here it is also the switch between models with and without reasoning.
+        words += drop_rejected(fields, replace(facts, rejects=facts.rejects - {"reasoning_effort"}))
+        return words + _reasoning_switched(fields, facts)
+
+    def read_error(self, reply: ErrorReply) -> GroxyError:
+        """Return what an error means, also one inside a choice or a chunk that came as a 200."""
+        raw = _error_in(reply.body)
+        if raw is None:
+            return error_of(ErrorKind.STREAM_BROKEN, reply)
+        if raw:
+            reply = replace(reply, body=b'{"error":' + raw + b"}")
+        words = words_of(reply.body)
+        status = reply.status if reply.status >= 400 else words.status or reply.status
+        kind = _KINDS.get(words.code)
+        if kind is None and status == 403:  # credit cap, moderation, guardrail, no permission
+            if _KEY_LIMIT.search(words.message):
+                kind = ErrorKind.UPSTREAM_QUOTA
+            elif _BLOCKED.search(reply.body):
+                kind = ErrorKind.REFUSED
+        return error_of(kind or kind_by_status(status, words), reply)
+
+    def read_headers(self, headers: Mapping[str, str]) -> ReplyFacts:
+        """A reply from the response cache is free (guides/features/response-caching.mdx)."""
+        return ReplyFacts(is_cached=headers.get("x-openrouter-cache-status", "").upper() == "HIT")
+
+
+def _search_as_plugin(fields: Fields) -> list[str]:
+    """Turn `search_parameters` into the web plugin (guides/features/plugins/web-search.mdx)."""
+    raw = fields.get("search_parameters")
+    if raw is None or bytes(raw) == b"null":
+        return drop_fields(fields, {"search_parameters"})
+    try:
+        search = _search_decoder.decode(raw)
+        plugins = _plugins_decoder.decode(fields.get("plugins", b"null")) or []
+    except msgspec.MsgspecError:
+        message = "`search_parameters` or `plugins` is not of the form that it should have."
+        param = "search_parameters"
+        raise GroxyError(ErrorKind.BAD_REQUEST, message, param=param) from None
+    if search.mode == "off":
+        return drop_fields(fields, {"search_parameters"})
+    if not any(plugin.get("id") == "web" for plugin in plugins):
+        fields["plugins"] = msgspec.Raw(encode([*plugins, _web_plugin(search)]))
+    del fields["search_parameters"]
+    return ["search_parameters sent as plugins"]
+
+
+def _web_plugin(search: _Search) -> dict[str, Any]:
+    plugin: dict[str, Any] = {"id": "web"}
+    if search.max_search_results:
+        plugin["max_results"] = min(search.max_search_results, _MOST_RESULTS)
+    for source in search.sources or ():
+        match source.type:
+            case "web" | "news":
+                found = {
+                    "include_domains": source.allowed_websites,
+                    "exclude_domains": source.excluded_websites,
+                }
+                plugin |= {name: sites for name, sites in found.items() if sites}
+            case "x":
+                # Only when named: X is billed for each post found.
+                asked = {
+                    "allowed_x_handles": source.included_x_handles,
+                    "excluded_x_handles": source.excluded_x_handles,
+                    "from_date": search.from_date,
+                    "to_date": search.to_date,
+                }
+                plugin["x_search"] = {name: value for name, value in asked.items() if value}
+            case _:
+                message = f"Searching sources of type `{source.type[:20]}` is not offered here."
+                param = "search_parameters.sources"
+                raise GroxyError(ErrorKind.UNSUPPORTED, message, param=param)
+    return plugin
+
+
+def _reasoning_switched(fields: Fields, facts: ModelFacts) -> list[str]:
+    """Choose between the variants of a model that takes no effort: one id stands for both here.
+
+    guides/best-practices/reasoning-tokens.mdx; openrouter.ai/x-ai/grok-4.20.
+    """
+    has_own = fields.keys() & {"reasoning", "reasoning_effort", "include_reasoning"}
+    if facts.efforts == () and facts.reasons is not None and not has_own:
+        fields["reasoning"] = msgspec.Raw(encode({"enabled": facts.reasons}))
+    return []
+
+
+def _error_in(body: bytes) -> bytes | None:
+    """Return the JSON of the error in a body; None when a choice failed without saying why."""
+    try:
+        failure = _failure_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return b""
+    own = b"" if failure.error == b"null" else bytes(failure.error)
+    for choice in failure.choices or ():
+        if choice.finish_reason == "error":
+            return own or bytes(choice.error) or None
+    return own
+
+
+UPSTREAM = OpenRouter()

@@ -1,0 +1,40 @@
+"""xAI, the maker of Grok: api.x.ai.
+
+Facts as of August to October 2026; docs/upstreams/xai.md lists them. The quirks of its requests
+and errors are in `_xai_request` and `_xai_replies`, because other upstreams pass them on.
+"""
+
+from groxy.core.errors import GroxyError
+from groxy.upstreams._base import BillField, ErrorReply, ModelFacts, Upstream, UsageRules
+from groxy.upstreams._xai_replies import read_xai_error, read_xai_models
+from groxy.upstreams._xai_request import prepare_for_xai
+from groxy.wire.json import Fields
+
+
+class Xai(Upstream):
+    """The official API."""
+
+    name = "xai"
+    title = "xAI"
+    base_url = "https://api.x.ai/v1"
+    serves_catalog = True
+    # `cost_in_usd_ticks` is the exact bill (docs.x.ai/developers/cost-tracking, 2026);
+    # `completion_tokens` leaves reasoning out (xAI's OpenAPI document, 2026-08).
+    usage_rules = UsageRules(bill=BillField.TICKS, reasoning_apart=True)
+    # Tells of the key alone and costs nothing (xAI's OpenAPI document, 2026-08).
+    check_path = "/api-key"
+
+    def prepare(self, fields: Fields, facts: ModelFacts) -> list[str]:
+        """Take out or refuse what xAI answers with an error."""
+        return prepare_for_xai(fields, facts)
+
+    def read_error(self, reply: ErrorReply) -> GroxyError:
+        """Return what an error means: a wrong key is a 400 here, no credits a 403 or 429."""
+        return read_xai_error(reply)
+
+    def read_models(self, body: bytes) -> frozenset[str]:
+        """Return ids and aliases: both work as `model`."""
+        return read_xai_models(body)
+
+
+UPSTREAM = Xai()

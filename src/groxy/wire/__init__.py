@@ -1,0 +1,1 @@
+"""Bytes in and out: strict JSON, SSE framing, the HTTP client. Knows no vendor and no dialect."""

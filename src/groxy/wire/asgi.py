@@ -1,0 +1,86 @@
+"""ASGI, as far as the endpoints need it: headers, a bounded body, and the client's side.
+
+Every response gets its request id here, so no endpoint can forget it.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from groxy.core.errors import ErrorKind, GroxyError
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """Return a request header; `name` is lower case. Of repeated ones the first counts."""
+    for key, value in scope["headers"]:
+        if key == name:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
+async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
+    """Return the request's body; raise TOO_LARGE beyond `limit` bytes, before reading more."""
+    if (header(scope, b"content-encoding") or "identity").lower() != "identity":
+        said = "Compressed request bodies are not supported. Send the body without encoding."
+        raise GroxyError(ErrorKind.BAD_REQUEST, said, param="content-encoding")
+    declared = header(scope, b"content-length")
+    if declared is not None and declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise GroxyError(ErrorKind.CANCELLED, "The client closed the connection.")
+        piece: bytes = message.get("body", b"")
+        size += len(piece)
+        if size > limit:
+            raise _too_large(limit)
+        pieces.append(piece)
+        if not message.get("more_body", False):
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _too_large(limit: int) -> GroxyError:
+    return GroxyError(
+        ErrorKind.TOO_LARGE,
+        f"The request body is larger than {limit} bytes, the most this gateway takes "
+        "(setting server.max_body_bytes). Send less at once.",
+    )
+
+
+class AsgiClient:
+    """The client's side of one request; see `gateway.Client`."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send status and headers."""
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def send(self, body: bytes, *, is_last: bool) -> None:
+        """Send a part of the body."""
+        await self._send({"type": "http.response.body", "body": body, "more_body": not is_last})
+
+    async def gone(self) -> None:
+        """Return once the client has left."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+async def respond(
+    send: Send, status: int, body: bytes, *, content_type: bytes = b"application/json"
+) -> None:
+    """Send a whole response."""
+    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,179 @@
+"""The HTTP client side: one connection pool per account, bytes out, bytes in.
+
+In: an `Outgoing` request. Out: a `Reply` whose head has arrived and whose body can be read at
+once or chunk by chunk. Failures are `GroxyError` of the kinds UPSTREAM_DOWN, UPSTREAM_TIMEOUT and
+BAD_REPLY. Follows no redirect (a credential must not travel), retries nothing, knows no vendor.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+import aiohttp
+
+from groxy.core.errors import ErrorKind, GroxyError
+
+_POOL_SIZE = 4096
+"""Connections per account; the attempt limits decide long before this bound is felt."""
+_POOL_IDLE_S = 30.0
+_READ_BUFFER_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """One request to an upstream."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+    method: str = "POST"
+
+
+class Reply(Protocol):
+    """A reply whose status and headers are known."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers; looking one up ignores case."""
+        ...
+
+    async def read(self, limit: int) -> bytes:
+        """Return the whole body, or raise BAD_REPLY when it is longer than `limit` bytes."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives."""
+        ...
+
+    def close(self) -> None:
+        """Drop the connection if the body was not read to its end."""
+        ...
+
+
+class Transport(Protocol):
+    """Something that carries requests to an upstream: the network, or the sandbox in-process."""
+
+    async def send(self, outgoing: Outgoing) -> Reply:
+        """Send a request and return once the reply's head is there."""
+        ...
+
+    async def close(self) -> None:
+        """Close what is open."""
+        ...
+
+
+@dataclass(slots=True)
+class HttpReply:
+    """A reply from the network."""
+
+    _response: aiohttp.ClientResponse
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self._response.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers; looking one up ignores case."""
+        return self._response.headers
+
+    async def read(self, limit: int) -> bytes:
+        """Return the whole body, or raise BAD_REPLY when it is longer than `limit` bytes."""
+        pieces: list[bytes] = []
+        size = 0
+        async for chunk in self.chunks():
+            pieces.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                raise GroxyError(
+                    ErrorKind.BAD_REPLY,
+                    "The upstream's reply is too large.",
+                    detail=f"reply over {limit} bytes",
+                )
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives."""
+        content = self._response.content
+        try:
+            while chunk := await content.readany():
+                yield chunk
+        except (aiohttp.ClientError, OSError) as error:
+            raise _broken(error) from error
+
+    def close(self) -> None:
+        """Drop the connection if the body was not read to its end."""
+        self._response.close()
+
+
+@dataclass(slots=True)
+class HttpTransport:
+    """Sends requests over the network, from one pool of kept-alive connections."""
+
+    connect_timeout_s: float
+    _session: aiohttp.ClientSession | None = field(default=None)
+
+    @classmethod
+    def create(cls, *, connect_timeout_s: float) -> Self:
+        """Return a transport; its pool opens with the first request."""
+        return cls(connect_timeout_s)
+
+    async def send(self, outgoing: Outgoing) -> Reply:
+        """Send a request and return once the reply's head is there."""
+        session = self._session or self._open()
+        try:
+            response = await session.request(
+                outgoing.method,
+                outgoing.url,
+                data=outgoing.body or None,
+                headers=outgoing.headers,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            raise _unreachable(error) from error
+        return HttpReply(response)
+
+    async def close(self) -> None:
+        """Close every pooled connection."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        # The gateway has its own deadlines, one timer for all of them; aiohttp keeps the one
+        # for connecting, which only it can see.
+        timeout = aiohttp.ClientTimeout(
+            total=None, connect=None, sock_connect=self.connect_timeout_s
+        )
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_POOL_SIZE, keepalive_timeout=_POOL_IDLE_S),
+            timeout=timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=_READ_BUFFER_BYTES,
+            skip_auto_headers=("User-Agent",),
+        )
+        return self._session
+
+
+def _unreachable(error: Exception) -> GroxyError:
+    detail = f"{type(error).__name__}: {error}"
+    if isinstance(error, asyncio.TimeoutError):
+        return GroxyError(
+            ErrorKind.UPSTREAM_TIMEOUT, "The upstream could not be reached in time.", detail=detail
+        )
+    return GroxyError(ErrorKind.UPSTREAM_DOWN, "The upstream could not be reached.", detail=detail)
+
+
+def _broken(error: Exception) -> GroxyError:
+    return GroxyError(
+        ErrorKind.STREAM_BROKEN,
+        "The upstream broke off its reply.",
+        detail=f"{type(error).__name__}: {error}",
+    )

@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+
+from groxy.settings import Settings
+from groxy.settings.checks import check_together
+from groxy.settings.sources import Draft
+
+
+def problems_of(**sections):
+    settings = Settings.model_validate({"data_dir": Path("/data"), **sections})
+    return [str(problem) for problem in check_together(settings, Draft())]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "groxy.lan"])
+def test_open_mode_is_refused_where_others_can_reach_it(host):
+    (problem,) = problems_of(server={"host": host}, app={"api_key": ""})
+    assert "app.api_key" in problem
+    assert "app.allow_open_network = true" in problem
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "[::1]", "localhost"])
+def test_open_mode_is_fine_on_this_machine(host):
+    assert problems_of(server={"host": host}, app={"api_key": ""}) == []
+
+
+def test_open_mode_on_the_network_can_be_permitted():
+    app = {"api_key": "", "allow_open_network": True}
+    assert problems_of(server={"host": "0.0.0.0"}, app=app) == []
+
+
+def test_a_key_makes_the_network_fine():
+    assert problems_of(server={"host": "0.0.0.0"}, app={"api_key": "sk-a"}) == []
+    assert problems_of(server={"host": "0.0.0.0"}) == []
+
+
+def test_workers_need_state_that_they_can_share():
+    (problem,) = problems_of(server={"workers": 2})
+    assert 'set state.url = "redis://host:6379/0", or server.workers = 1' in problem
+    assert problems_of(server={"workers": 2}, state={"url": "redis://h"}) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite+aiosqlite://", "sqlite:///:memory:", "sqlite:///:memory:?cache=shared"]
+)
+def test_workers_need_a_database_that_they_can_share(url):
+    (problem,) = problems_of(server={"workers": 2}, state={"url": "redis://h"}, store={"url": url})
+    assert "store.url" in problem
+
+
+def test_the_operators_key_is_no_callers_key():
+    (problem,) = problems_of(app={"api_key": "sk-a,sk-b", "app_key": "sk-b"})
+    assert "every caller would be an operator" in problem
+    assert "sk-b" not in problem
+
+
+def test_account_names_differ_in_more_than_capitals():
+    accounts = [{"name": name, "upstream": "xai"} for name in ("a", "b", "A")]
+    (problem,) = problems_of(accounts=accounts)
+    assert 'accounts.2.name is "A", like accounts.0.name' in problem
