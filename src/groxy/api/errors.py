@@ -5,7 +5,7 @@ SDKs read). What raises beyond here is a defect; the caller gets a 500 that tell
 """
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.core.ids import new_id
+from groxy.core.ids import new_request_id
 from groxy.dialects.chat import DIALECT
 from groxy.observe.logs import get_logger
 from groxy.wire.asgi import AsgiApp, Headers, Message, Receive, Scope, Send
@@ -23,7 +23,7 @@ class ErrorBoundary:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = new_id("req_")
+        request_id = new_request_id()
         scope["groxy.request_id"] = request_id
         reply = _Reply(send, request_id)
         try:

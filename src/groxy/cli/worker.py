@@ -9,6 +9,7 @@ import os
 
 from groxy.app import running
 from groxy.cli.context import loaded_settings
+from groxy.cli.serve import calm_garbage_collection
 from groxy.observe import logs
 from groxy.observe.metrics import MULTIPROCESS_VARIABLE
 from groxy.settings import Loaded
@@ -38,6 +39,7 @@ class _Worker:
         is_multiprocess = MULTIPROCESS_VARIABLE in os.environ
         async with running(self._loaded.settings, is_multiprocess=is_multiprocess) as application:
             self._application = application
+            calm_garbage_collection()
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})

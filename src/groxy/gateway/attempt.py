@@ -62,12 +62,7 @@ class AttemptRun:
         """Ask for a whole reply and return it."""
         tally, usage = Tally(), None
         try:
-            async with self._question.vigil.attempt():
-                reply = await self._send(is_stream=False)
-                try:
-                    body = await reply.read(_MAX_REPLY_BYTES)
-                finally:
-                    reply.close()
+            body = await self._question.vigil.attempt(self._fetch_whole())
             self._attempt.first_event = time.perf_counter()
             whole = self._read_whole(body)
             tally, usage = whole.tally, whole.reported_usage()
@@ -84,12 +79,7 @@ class AttemptRun:
         question = self._question
         relay = question.dialect.relay(question.asked, self._upstream.usage_rules)
         try:
-            async with question.vigil.attempt():
-                reply = await self._send(is_stream=True)
-                try:
-                    await self._relay(reply, relay, pass_on)
-                finally:
-                    reply.close()
+            await question.vigil.attempt(self._fetch_stream(relay, pass_on))
         except GroxyError as error:
             self._note_end(error.kind, relay.tally, relay.reported_usage())
             raise
@@ -97,6 +87,20 @@ class AttemptRun:
             self._note_end(ErrorKind.CANCELLED, relay.tally, relay.reported_usage())
             raise
         return relay.finish(self._note_end(None, relay.tally, relay.reported_usage()))
+
+    async def _fetch_whole(self) -> bytes:
+        reply = await self._send(is_stream=False)
+        try:
+            return await reply.read(_MAX_REPLY_BYTES)
+        finally:
+            reply.close()
+
+    async def _fetch_stream(self, relay: StreamRelay, pass_on: PassOn) -> None:
+        reply = await self._send(is_stream=True)
+        try:
+            await self._relay(reply, relay, pass_on)
+        finally:
+            reply.close()
 
     async def _send(self, *, is_stream: bool) -> Reply:
         """Send the request; return the reply if it is a good one."""

@@ -5,14 +5,14 @@ client that left cancels the attempt that runs; silence on a stream is broken by
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from groxy.core.errors import ErrorKind, GroxyError
 
+T = TypeVar("T")
 _WATCH_CLIENT_AFTER_S = 0.25
 """Most replies are done by then and need no watch; a client that leaves is noticed in time."""
 
@@ -57,11 +57,15 @@ class Vigil:
         self._break_silence = break_silence
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._scope: asyncio.Timeout | None = None
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine always runs in one
+        self._task = task
+        self._cancelled_before = task.cancelling()
+        self._cancelled_for: GroxyError | None = None
+        self._is_attempting = False
         self._watch: asyncio.Task[None] | None = None
         self._comment: asyncio.Task[None] | None = None
         self._over: GroxyError | None = None
-        self._timed_out: GroxyError | None = None
         now = self._loop.time()
         self._ends_at = now + deadlines.total_s
         self._attempt_since = now
@@ -96,22 +100,23 @@ class Vigil:
             if task is not None and not task.done():
                 task.cancel()
 
-    @asynccontextmanager
-    async def attempt(self) -> AsyncIterator[None]:
+    async def attempt(self, work: Coroutine[None, None, T]) -> T:
         """Run one attempt; it ends with the error when a deadline passes or the client leaves."""
         if self._over is not None:
+            work.close()
             raise self._over
         self._attempt_since, self._heard_at = self._loop.time(), 0.0
-        self._timed_out = None
+        self._cancelled_for, self._is_attempting = None, True
         try:
-            async with asyncio.timeout(None) as self._scope:
-                yield
-        except TimeoutError:
-            if self._timed_out is None:
+            return await work
+        except asyncio.CancelledError:
+            # As asyncio.timeout does it, less its cost: a cancellation that is ours becomes the
+            # error it stands for, one that somebody else asked for goes on.
+            if self._cancelled_for is None or self._task.uncancel() > self._cancelled_before:
                 raise
-            raise self._timed_out from None
+            raise self._cancelled_for from None
         finally:
-            self._scope = None
+            self._is_attempting = False
 
     def heard(self) -> None:
         """Note that the upstream sent something."""
@@ -166,9 +171,9 @@ class Vigil:
             self._cancel(self._over)
 
     def _cancel(self, error: GroxyError) -> None:
-        if self._scope is not None:
-            self._timed_out = error
-            self._scope.reschedule(self._loop.time())
+        if self._is_attempting and self._cancelled_for is None:
+            self._cancelled_for = error
+            self._task.cancel()
 
 
 def _late(message: str) -> GroxyError:

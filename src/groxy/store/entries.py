@@ -5,12 +5,13 @@ because replies wait for it.
 """
 
 import asyncio
+import sqlite3
+import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol
+from queue import SimpleQueue
+from typing import NamedTuple, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from groxy.core.errors import ErrorKind, GroxyError
@@ -67,6 +68,14 @@ class RequestEntry(NamedTuple):
     duration_us: int
 
 
+_Order = tuple[
+    Sequence[RequestEntry],
+    Sequence[AttemptEntry],
+    asyncio.AbstractEventLoop,
+    "asyncio.Future[None]",
+]
+
+
 class EntryWriter(Protocol):
     """Writes entries durably."""
 
@@ -89,7 +98,7 @@ def entry_writer(database: Database) -> EntryWriter:
 async def last_requests(database: Database, limit: int) -> list[RequestEntry]:
     """Return the newest requests, newest first."""
     columns = [tables.requests.c[name] for name in RequestEntry._fields]
-    query = sa.select(*columns).order_by(tables.requests.c.seq.desc()).limit(limit)
+    query = sa.select(*columns).order_by(tables.requests.c.id.desc()).limit(limit)
     async with database.transaction() as connection:
         return [RequestEntry(*row) for row in await connection.execute(query)]
 
@@ -116,45 +125,73 @@ def _insert_sql(table: sa.Table, fields: Sequence[str], dialect: sa.Dialect) -> 
 
 
 class _SqliteWriter:
-    """Writes from one thread over one connection: a single hop for the whole transaction."""
+    """Writes from a thread of its own over one connection of the driver itself.
+
+    A lone reply waits for one hop there and back and one synced commit, and nothing else.
+    """
 
     def __init__(self, database: Database) -> None:
-        url = database.engine.url.set(drivername="sqlite")
-        self._engine = sa.create_engine(
-            url, poolclass=sa.StaticPool, connect_args={"check_same_thread": False}
-        )
-        event.listen(self._engine, "connect", set_sqlite_pragmas)
-        self._requests_sql = _insert_sql(
-            tables.requests, RequestEntry._fields, self._engine.dialect
-        )
-        self._attempts_sql = _insert_sql(
-            tables.attempts, AttemptEntry._fields, self._engine.dialect
-        )
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="groxy-books")
-        self._connection: Any = None
+        self._path = database.engine.url.database or ":memory:"
+        dialect = database.engine.dialect
+        self._requests_sql = _insert_sql(tables.requests, RequestEntry._fields, dialect)
+        self._attempts_sql = _insert_sql(tables.attempts, AttemptEntry._fields, dialect)
+        self._orders: SimpleQueue[_Order | None] = SimpleQueue()
+        self._connection: sqlite3.Connection | None = None
+        self._thread = threading.Thread(target=self._work, name="groxy-books", daemon=True)
+        self._thread.start()
 
     async def write(
         self, requests: Sequence[RequestEntry], attempts: Sequence[AttemptEntry]
     ) -> None:
         """Write all rows in one transaction, or raise STORE_DOWN and write none."""
-        await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._write, requests, attempts
-        )
+        loop = asyncio.get_running_loop()
+        written: asyncio.Future[None] = loop.create_future()
+        self._orders.put((requests, attempts, loop, written))
+        await written
 
     async def close(self) -> None:
         """Finish what is being written and close the file."""
-        self._thread.shutdown(wait=True)
-        self._engine.dispose()
+        self._orders.put(None)
+        self._thread.join()
 
-    def _write(self, requests: Sequence[RequestEntry], attempts: Sequence[AttemptEntry]) -> None:
+    def _work(self) -> None:
+        while (order := self._orders.get()) is not None:
+            requests, attempts, loop, written = order
+            error = self._error_of(requests, attempts)
+            loop.call_soon_threadsafe(_settle, written, error)
+        self._disconnect()
+
+    def _error_of(
+        self, requests: Sequence[RequestEntry], attempts: Sequence[AttemptEntry]
+    ) -> GroxyError | None:
         try:
-            with self._engine.begin() as connection:
-                if requests:
-                    connection.exec_driver_sql(self._requests_sql, list(requests))
-                if attempts:
-                    connection.exec_driver_sql(self._attempts_sql, list(attempts))
-        except (SQLAlchemyError, OSError) as error:
-            raise _not_written(error) from error
+            connection = self._connection or self._connect()
+            with connection:
+                connection.executemany(self._requests_sql, requests)
+                connection.executemany(self._attempts_sql, attempts)
+        except (sqlite3.Error, OSError) as error:
+            self._disconnect()
+            return _not_written(error)
+        return None
+
+    def _connect(self) -> sqlite3.Connection:
+        self._connection = sqlite3.connect(self._path)
+        set_sqlite_pragmas(self._connection, None)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _settle(written: asyncio.Future[None], error: GroxyError | None) -> None:
+    if written.done():
+        return
+    if error is None:
+        written.set_result(None)
+    else:
+        written.set_exception(error)
 
 
 class _AsyncWriter:

@@ -13,7 +13,6 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
-_Serial = BigInteger().with_variant(Integer, "sqlite")
 
 revisions = Table(
     "revisions",
@@ -57,9 +56,8 @@ _USAGE = (
 requests = Table(
     "requests",
     metadata,
-    Column("seq", _Serial, primary_key=True, autoincrement=True),
-    Column("id", String(40), nullable=False, unique=True),
-    Column("at_ms", BigInteger, nullable=False, index=True),
+    Column("id", String(40), primary_key=True, comment="in the order of time"),
+    Column("at_ms", BigInteger, nullable=False),
     Column("key_id", String(40), nullable=False),
     Column("dialect", String(16), nullable=False),
     Column("is_stream", Boolean, nullable=False),
@@ -75,14 +73,14 @@ requests = Table(
     Column("cost_ticks", BigInteger, nullable=False),
     Column("first_event_us", BigInteger, nullable=False),
     Column("duration_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 attempts = Table(
     "attempts",
     metadata,
-    Column("seq", _Serial, primary_key=True, autoincrement=True),
-    Column("request_id", String(40), nullable=False, index=True),
-    Column("number", Integer, nullable=False),
+    Column("request_id", String(40), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("upstream", String(64), nullable=False),
     Column("account_id", String(64), nullable=False),
@@ -96,4 +94,5 @@ attempts = Table(
     Column("cost_source", String(16), nullable=False),
     Column("first_event_us", BigInteger, nullable=False),
     Column("duration_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )

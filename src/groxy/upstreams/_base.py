@@ -16,9 +16,10 @@ import msgspec
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.dialects._base import BillField, UsageRules
 from groxy.wire.http import Transport
-from groxy.wire.json import Fields, decode_any
+from groxy.wire.json import Fields, decode_any, encode
 
 __all__ = [
+    "EFFORTS",
     "AccountField",
     "BillField",
     "Credentials",
@@ -32,6 +33,7 @@ __all__ = [
     "drop_rejected",
     "error_by_status",
     "error_of",
+    "fit_effort",
     "kind_by_status",
     "retry_after_s",
     "safe_message",
@@ -364,3 +366,33 @@ def drop_rejected(fields: Fields, facts: ModelFacts) -> list[str]:
         message = "This model calls no functions. Leave `tools` out, or ask another model."
         raise GroxyError(ErrorKind.UNSUPPORTED, message, param="tools")
     return drop_fields(fields, facts.rejects)
+
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""All values of `reasoning_effort`, from little to much."""
+_effort_decoder = msgspec.json.Decoder(str)
+
+
+def fit_effort(fields: Fields, efforts: tuple[str, ...] | None) -> list[str]:
+    """Replace an effort that the model lacks by the nearest one that it has; return the words.
+
+    Without any, models that reason use their default, often the highest: dropping `none` or
+    `minimal` would bring the opposite of what was asked for.
+    """
+    raw = fields.get("reasoning_effort")
+    if raw is None or efforts is None:
+        return []
+    if not efforts:
+        return drop_fields(fields, {"reasoning_effort"})
+    try:
+        asked = _effort_decoder.decode(raw)
+    except msgspec.MsgspecError:
+        return []
+    ranks = [EFFORTS.index(name) for name in efforts if name in EFFORTS]
+    if asked in efforts or asked not in EFFORTS or not ranks:
+        return []
+    wanted = EFFORTS.index(asked)
+    # Of two that are as near, the greater: who names an effort wants one.
+    nearest = EFFORTS[min(ranks, key=lambda rank: (abs(rank - wanted), -rank))]
+    fields["reasoning_effort"] = msgspec.Raw(encode(nearest))
+    return [f"reasoning_effort {asked} sent as {nearest}"]

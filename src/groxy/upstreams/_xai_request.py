@@ -8,7 +8,7 @@ the answer, and refused when the answer would not be what was asked for without 
 import msgspec
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.upstreams._base import ModelFacts, drop_fields, drop_rejected
+from groxy.upstreams._base import EFFORTS, ModelFacts, drop_fields, drop_rejected, fit_effort
 from groxy.wire.json import Fields, encode
 
 _NEVER_TAKEN = frozenset(
@@ -47,8 +47,6 @@ _OPENROUTER_ONLY = frozenset(
         "x_search_filter",
     }
 )
-_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""All values of `reasoning_effort`, from little to much."""
 
 
 class _Search(msgspec.Struct):
@@ -66,7 +64,6 @@ class _Tool(msgspec.Struct):
 
 _search_decoder = msgspec.json.Decoder(_Search)
 _reasoning_decoder = msgspec.json.Decoder(_Reasoning)
-_effort_decoder = msgspec.json.Decoder(str)
 _tools_decoder = msgspec.json.Decoder(list[_Tool] | None)
 _messages_decoder = msgspec.json.Decoder(list[Fields])
 
@@ -81,7 +78,7 @@ def prepare_for_xai(fields: Fields, facts: ModelFacts) -> list[str]:
     words += _flat_reasoning(fields, facts)
     words += drop_fields(fields, _NEVER_TAKEN | _OPENROUTER_ONLY)
     words += drop_rejected(fields, facts)
-    words += _fitting_effort(fields, facts.efforts)
+    words += fit_effort(fields, facts.efforts)
     words += _known_roles(fields)
     return words
 
@@ -139,35 +136,10 @@ def _flat_reasoning(fields: Fields, facts: ModelFacts) -> list[str]:
         reasoning = _Reasoning()
     effort = "none" if reasoning.enabled is False else reasoning.effort
     has_own = bytes(fields.get("reasoning_effort", b"null")) != b"null"
-    if effort not in _EFFORTS or has_own or facts.efforts == ():
+    if effort not in EFFORTS or has_own or facts.efforts == ():
         return ["reasoning dropped"]
     fields["reasoning_effort"] = msgspec.Raw(encode(effort))
     return ["reasoning sent as reasoning_effort"]
-
-
-def _fitting_effort(fields: Fields, efforts: tuple[str, ...] | None) -> list[str]:
-    """Replace an effort that the model lacks by the nearest one that it has.
-
-    Without any, models that reason use their default, often the highest: dropping `none` or
-    `minimal` would bring the opposite of what was asked for.
-    """
-    raw = fields.get("reasoning_effort")
-    if raw is None or efforts is None:
-        return []
-    if not efforts:
-        return drop_fields(fields, {"reasoning_effort"})
-    try:
-        asked = _effort_decoder.decode(raw)
-    except msgspec.MsgspecError:
-        return []
-    ranks = [_EFFORTS.index(name) for name in efforts if name in _EFFORTS]
-    if asked in efforts or asked not in _EFFORTS or not ranks:
-        return []
-    wanted = _EFFORTS.index(asked)
-    # Of two that are as near, the greater: who names an effort wants one.
-    nearest = _EFFORTS[min(ranks, key=lambda rank: (abs(rank - wanted), -rank))]
-    fields["reasoning_effort"] = msgspec.Raw(encode(nearest))
-    return [f"reasoning_effort {asked} sent as {nearest}"]
 
 
 def _known_roles(fields: Fields) -> list[str]:

@@ -23,6 +23,7 @@ from groxy.upstreams._base import (
     drop_fields,
     drop_rejected,
     error_of,
+    fit_effort,
     kind_by_status,
     words_of,
 )
@@ -108,9 +109,12 @@ class OpenRouter(Upstream):
     def prepare(self, fields: Fields, facts: ModelFacts) -> list[str]:
         """Turn xAI's search into OpenRouter's, and drop what the model does not take."""
         words = _search_as_plugin(fields)
-        # Effort stays: here it is also the switch between models with and without reasoning.
+        # Effort stays where the model takes none: here it also switches reasoning on and off.
         words += drop_rejected(fields, replace(facts, rejects=facts.rejects - {"reasoning_effort"}))
-        return words + _reasoning_switched(fields, facts)
+        # A model that must reason rejects `none` (guides/best-practices/reasoning-tokens.mdx).
+        words += fit_effort(fields, facts.efforts or None)
+        _switch_reasoning(fields, facts)
+        return words
 
     def read_error(self, reply: ErrorReply) -> GroxyError:
         """Return what an error means, also one inside a choice or a chunk that came as a 200."""
@@ -182,7 +186,7 @@ def _web_plugin(search: _Search) -> dict[str, Any]:
     return plugin
 
 
-def _reasoning_switched(fields: Fields, facts: ModelFacts) -> list[str]:
+def _switch_reasoning(fields: Fields, facts: ModelFacts) -> None:
     """Choose between the variants of a model that takes no effort: one id stands for both here.
 
     guides/best-practices/reasoning-tokens.mdx; openrouter.ai/x-ai/grok-4.20.
@@ -190,7 +194,6 @@ def _reasoning_switched(fields: Fields, facts: ModelFacts) -> list[str]:
     has_own = fields.keys() & {"reasoning", "reasoning_effort", "include_reasoning"}
     if facts.efforts == () and facts.reasons is not None and not has_own:
         fields["reasoning"] = msgspec.Raw(encode({"enabled": facts.reasons}))
-    return []
 
 
 def _error_in(body: bytes) -> bytes | None:
@@ -199,7 +202,8 @@ def _error_in(body: bytes) -> bytes | None:
         failure = _failure_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return b""
-    own = b"" if failure.error == b"null" else bytes(failure.error)
+    own = bytes(failure.error)
+    own = b"" if own == b"null" else own
     for choice in failure.choices or ():
         if choice.finish_reason == "error":
             return own or bytes(choice.error) or None

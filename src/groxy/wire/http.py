@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import aiohttp
+from yarl import URL
 
 from groxy.core.errors import ErrorKind, GroxyError
 
 _POOL_SIZE = 4096
 """Connections per account; the attempt limits decide long before this bound is felt."""
 _POOL_IDLE_S = 30.0
+_KNOWN_URLS = 64
 _READ_BUFFER_BYTES = 256 * 1024
 
 
@@ -118,6 +120,8 @@ class HttpTransport:
     """Sends requests over the network, from one pool of kept-alive connections."""
 
     connect_timeout_s: float
+    _urls: dict[str, URL] = field(default_factory=dict)
+    """An account has a few addresses; parsing one anew for each request takes its time."""
     _session: aiohttp.ClientSession | None = field(default=None)
 
     @classmethod
@@ -131,7 +135,7 @@ class HttpTransport:
         try:
             response = await session.request(
                 outgoing.method,
-                outgoing.url,
+                self._urls.get(outgoing.url) or self._parsed(outgoing.url),
                 data=outgoing.body or None,
                 headers=outgoing.headers,
                 allow_redirects=False,
@@ -139,6 +143,12 @@ class HttpTransport:
         except (aiohttp.ClientError, OSError) as error:
             raise _unreachable(error) from error
         return HttpReply(response)
+
+    def _parsed(self, url: str) -> URL:
+        if len(self._urls) > _KNOWN_URLS:
+            self._urls.clear()
+        parsed = self._urls[url] = URL(url)
+        return parsed
 
     async def close(self) -> None:
         """Close every pooled connection."""

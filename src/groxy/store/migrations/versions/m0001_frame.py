@@ -6,8 +6,6 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
-_SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-
 
 def _outcome_columns() -> list[sa.Column[object]]:
     """Columns that requests and attempts share."""
@@ -54,9 +52,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "requests",
-        sa.Column("seq", _SERIAL, primary_key=True, autoincrement=True),
-        sa.Column("id", sa.String(40), nullable=False, unique=True),
-        sa.Column("at_ms", sa.BigInteger, nullable=False, index=True),
+        sa.Column("id", sa.String(40), primary_key=True),
+        sa.Column("at_ms", sa.BigInteger, nullable=False),
         sa.Column("key_id", sa.String(40), nullable=False),
         sa.Column("dialect", sa.String(16), nullable=False),
         sa.Column("is_stream", sa.Boolean, nullable=False),
@@ -66,12 +63,12 @@ def upgrade() -> None:
         sa.Column("account_id", sa.String(64), nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         *_outcome_columns(),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "attempts",
-        sa.Column("seq", _SERIAL, primary_key=True, autoincrement=True),
-        sa.Column("request_id", sa.String(40), nullable=False, index=True),
-        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("request_id", sa.String(40), primary_key=True),
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("at_ms", sa.BigInteger, nullable=False),
         sa.Column("upstream", sa.String(64), nullable=False),
         sa.Column("account_id", sa.String(64), nullable=False),
@@ -79,6 +76,7 @@ def upgrade() -> None:
         sa.Column("model_served", sa.Text, nullable=False),
         sa.Column("cost_source", sa.String(16), nullable=False),
         *_outcome_columns(),
+        sqlite_with_rowid=False,
     )
 
 

@@ -1,0 +1,71 @@
+"""The sandbox: a deterministic fake Grok, in-process or stand-alone.
+
+With no account the gateway answers from here, and a user tests an application with it offline, the
+ways an upstream can fail included (docs/guide/sandbox.md). An account with an address of its own is
+a stand-alone sandbox (`groxy sandbox`) and is reached over the network.
+
+A request's way: `server` routes it, `faults` reads what should go wrong, `brain` answers with
+events, `plan` writes them as timed steps, `playback` plays those.
+"""
+
+from groxy.core.errors import GroxyError
+from groxy.upstreams._base import (
+    AccountField,
+    BillField,
+    Credentials,
+    ErrorReply,
+    Upstream,
+    UsageRules,
+)
+from groxy.upstreams._xai_replies import read_xai_error
+from groxy.upstreams.sandbox.faults import Repeats
+from groxy.upstreams.sandbox.transport import SandboxTransport
+from groxy.wire.http import Transport
+
+_FASTEST = 1e6
+
+
+class SandboxUpstream(Upstream):
+    """Behaves like xAI: the same errors, the same way to count, its own bill in ticks."""
+
+    name = "sandbox"
+    title = "Sandbox"
+    base_url = "sandbox://in-process/v1"
+    serves_catalog = True
+    needs_key = False
+    models_path = ""
+    usage_rules = UsageRules(bill=BillField.TICKS, reasoning_apart=True)
+    account_fields = (
+        AccountField(
+            name="tokens_per_s",
+            help="How fast it answers, in tokens per second; as fast as it can when left out.",
+        ),
+    )
+
+    def __init__(self) -> None:
+        self._repeats = Repeats()
+
+    def read_error(self, reply: ErrorReply) -> GroxyError:
+        """Return what an error reply means: it fails as xAI does."""
+        return read_xai_error(reply)
+
+    def transport(self, account: Credentials) -> Transport | None:
+        """Return the sandbox in this process, unless the account has an address elsewhere."""
+        if account.base_url:
+            return None
+        return SandboxTransport(
+            tokens_per_s=_pace(account.options.get("tokens_per_s", "")), repeats=self._repeats
+        )
+
+
+def _pace(text: str) -> float:
+    try:
+        pace = float(text or 0)
+    except ValueError:
+        pace = -1
+    if not 0 <= pace <= _FASTEST:
+        raise ValueError(f"tokens_per_s must be a number of tokens per second, not {text!r}")
+    return pace
+
+
+UPSTREAM = SandboxUpstream()

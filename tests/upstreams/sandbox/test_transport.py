@@ -1,0 +1,129 @@
+"""The sandbox in-process, and the upstream that offers it."""
+
+import json
+import time
+
+import pytest
+
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.dialects._base import UsageRules
+from groxy.dialects.chat import DIALECT
+from groxy.upstreams import discover
+from groxy.upstreams._base import BillField, Credentials
+from groxy.upstreams.sandbox import UPSTREAM
+from groxy.upstreams.sandbox.faults import Repeats
+from groxy.upstreams.sandbox.transport import SandboxTransport
+from groxy.wire.http import Outgoing, Transport
+from tests.upstreams.sandbox.asking import body
+
+_URL = "sandbox://in-process/v1/chat/completions"
+
+
+async def _send(transport, content, url=_URL, method="POST"):
+    return await transport.send(Outgoing(url=url, headers={}, body=content, method=method))
+
+
+async def test_a_request_is_answered_without_a_socket():
+    transport: Transport = SandboxTransport()
+    reply = await _send(transport, body())
+    assert reply.status == 200
+    assert json.loads(await reply.read(100_000))["object"] == "chat.completion"
+    reply.close()
+    await transport.close()
+
+
+async def test_headers_are_found_in_any_case():
+    reply = await _send(SandboxTransport(), body("[[sandbox: status=429 retry_after=2]]"))
+    assert reply.headers["Retry-After"] == "2"
+    assert reply.headers.get("RETRY-AFTER") == "2"
+    assert "Content-Type" in reply.headers
+    assert reply.headers.get("x-none") is None
+    assert reply.headers.get("x-none", "a") == "a"
+
+
+async def test_the_model_list_is_served_too():
+    url = UPSTREAM.address(Credentials(api_key="")) + UPSTREAM.check_path
+    reply = await _send(SandboxTransport(["one"]), b"", url, "GET")
+    assert UPSTREAM.read_models(await reply.read(10_000)) == {"one"}
+
+
+async def test_a_reply_that_is_too_long_is_refused():
+    reply = await _send(SandboxTransport(), body())
+    with pytest.raises(GroxyError) as caught:
+        await reply.read(10)
+    assert caught.value.kind is ErrorKind.BAD_REPLY
+
+
+async def test_a_cut_is_the_same_error_as_on_the_network():
+    reply = await _send(SandboxTransport(), body("[[sandbox: cut_after=3]]", stream=True))
+    got = b""
+    with pytest.raises(GroxyError) as caught:
+        async for chunk in reply.chunks():
+            got += chunk
+    assert caught.value.kind is ErrorKind.STREAM_BROKEN
+    assert got.count(b"\n\n") == 3
+
+
+async def test_the_head_of_a_whole_reply_waits():
+    started = time.monotonic()
+    await _send(SandboxTransport(), body("[[sandbox: slow_first=0.05]]"))
+    assert time.monotonic() - started >= 0.05
+
+
+async def test_the_chat_dialect_reads_what_it_sends_streamed_and_whole():
+    rules = UPSTREAM.usage_rules
+    for text in ("Hello", "Hello [[sandbox: usage=cumulative repeat_role comments split=5]]"):
+        content = body(
+            text, stream=True, stream_options={"include_usage": True}, reasoning_effort="high"
+        )
+        relay = DIALECT.relay(DIALECT.decode_request(content), rules)
+        reply = await _send(SandboxTransport(), content)
+        async for chunk in reply.chunks():
+            relay.feed(chunk)
+        assert relay.failure is None
+        assert relay.is_complete
+        whole = await _send(SandboxTransport(), body(text, reasoning_effort="high"))
+        read = DIALECT.read_whole(await whole.read(100_000), rules)
+        assert relay.reported_usage() == read.reported_usage()
+        usage = read.reported_usage()
+        assert usage is not None
+        assert usage.output_tokens > usage.reasoning_tokens > 0
+        assert usage.cost_ticks
+
+
+def test_the_sandbox_is_an_upstream_like_any_other():
+    assert discover()["sandbox"] is UPSTREAM
+    assert UPSTREAM.serves_catalog
+    assert not UPSTREAM.needs_key
+    assert UPSTREAM.usage_rules == UsageRules(bill=BillField.TICKS, reasoning_apart=True)
+    assert UPSTREAM.headers(Credentials(api_key="")) == {}
+
+
+def test_an_account_with_an_address_is_a_sandbox_elsewhere():
+    account = Credentials(api_key="", base_url="http://127.0.0.1:9001/v1/")
+    assert UPSTREAM.transport(account) is None
+    assert UPSTREAM.address(account) == "http://127.0.0.1:9001/v1"
+
+
+async def test_an_account_has_a_pace():
+    transport = UPSTREAM.transport(Credentials(api_key="", options={"tokens_per_s": "50"}))
+    assert transport is not None
+    started = time.monotonic()
+    await _send(transport, body("[[sandbox: tokens=5]]"))
+    assert time.monotonic() - started >= 0.1
+
+
+@pytest.mark.parametrize("pace", ["fast", "-1", "nan", "1e9"])
+def test_a_pace_that_is_none_is_refused(pace):
+    with pytest.raises(ValueError, match="tokens_per_s"):
+        UPSTREAM.transport(Credentials(api_key="", options={"tokens_per_s": pace}))
+
+
+async def test_accounts_share_the_count_of_failures():
+    repeats = Repeats()
+    one, other = SandboxTransport(repeats=repeats), SandboxTransport(repeats=repeats)
+    content = body("[[sandbox: status=500 times=1]]")
+    assert [(await _send(each, content)).status for each in (one, other)] == [500, 200]
+    content = body("[[sandbox: status=500 times=1]] through the upstream")
+    transports = [UPSTREAM.transport(Credentials(api_key="")) for _ in range(2)]
+    assert [(await _send(each, content)).status for each in transports] == [500, 200]

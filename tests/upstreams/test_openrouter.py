@@ -1,0 +1,200 @@
+import pytest
+
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.dialects.chat.usage import read_usage
+from groxy.upstreams._base import Credentials, ErrorReply, ModelFacts
+from groxy.upstreams.openrouter import UPSTREAM
+from groxy.wire.json import decode_any, decode_fields, encode
+
+ACCOUNT = Credentials(api_key="k")
+NO_EFFORT = frozenset({"reasoning_effort"})
+
+
+def prepared(facts=None, **values):
+    fields = decode_fields(encode(values))
+    words = UPSTREAM.prepare(fields, facts or ModelFacts())
+    return decode_any(encode(fields)), words
+
+
+def read(status, body):
+    return UPSTREAM.read_error(ErrorReply(status=status, body=encode(body)))
+
+
+def test_models_are_named_after_their_maker():
+    assert UPSTREAM.model_id("grok-4.7", ACCOUNT) == "x-ai/grok-4.7"
+    assert UPSTREAM.model_id("x-ai/grok-4.20", ACCOUNT) == "x-ai/grok-4.20"
+
+
+def test_own_fields_and_effort_pass():
+    asked = {
+        "provider": {"order": ["xAI"]},
+        "models": ["a"],
+        "plugins": [{"id": "web"}],
+        "reasoning_effort": "low",
+        "tools": [{"type": "openrouter:web_search"}],
+        "top_k": 1,
+    }
+    assert prepared(ModelFacts(rejects=NO_EFFORT, efforts=("low",)), **asked) == (asked, [])
+
+
+def test_effort_that_the_model_lacks_becomes_the_nearest():
+    sent, words = prepared(ModelFacts(efforts=("low", "high")), reasoning_effort="none")
+    assert sent == {"reasoning_effort": "low"}
+    assert words == ["reasoning_effort none sent as low"]
+
+
+def test_rejected_settings_are_dropped_and_named():
+    facts = ModelFacts(rejects=frozenset({"stop", "reasoning_effort"}))
+    assert prepared(facts, stop=["x"]) == ({}, ["stop dropped"])
+
+
+def test_rejected_tools_are_refused():
+    with pytest.raises(GroxyError) as raised:
+        prepared(ModelFacts(rejects=frozenset({"tools"})), tools=[{"type": "function"}])
+    assert raised.value.kind is ErrorKind.UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("search", "plugin"),
+    [
+        ({}, {"id": "web"}),
+        ({"mode": "auto", "max_search_results": 3}, {"id": "web", "max_results": 3}),
+        ({"mode": "on", "max_search_results": 30}, {"id": "web", "max_results": 25}),
+        (
+            {"sources": [{"type": "news", "excluded_websites": ["a.org"], "country": "DE"}]},
+            {"id": "web", "exclude_domains": ["a.org"]},
+        ),
+        (
+            {"sources": [{"type": "x", "excluded_x_handles": ["a"]}], "to_date": "2026-01-02"},
+            {"id": "web", "x_search": {"excluded_x_handles": ["a"], "to_date": "2026-01-02"}},
+        ),
+        ({"sources": [{"type": "x"}]}, {"id": "web", "x_search": {}}),
+    ],
+)
+def test_search_becomes_the_web_plugin(search, plugin):
+    words = ["search_parameters sent as plugins"]
+    assert prepared(search_parameters=search) == ({"plugins": [plugin]}, words)
+
+
+def test_search_that_is_off_is_dropped():
+    assert prepared(search_parameters={"mode": "off"}) == ({}, ["search_parameters dropped"])
+    assert prepared(search_parameters=None) == ({}, [])
+
+
+def test_search_joins_other_plugins_and_leaves_an_own_web_plugin_alone():
+    other, own = {"id": "response-healing"}, {"id": "web", "max_results": 1}
+    sent, _ = prepared(search_parameters={"mode": "on"}, plugins=[other])
+    assert sent == {"plugins": [other, {"id": "web"}]}
+    sent, _ = prepared(search_parameters={"mode": "on"}, plugins=[own])
+    assert sent == {"plugins": [own]}
+
+
+def test_search_that_cannot_be_done_or_read_is_refused():
+    for search, kind in [
+        ({"sources": [{"type": "rss", "links": ["u"]}]}, ErrorKind.UNSUPPORTED),
+        ("on", ErrorKind.BAD_REQUEST),
+        ({"sources": "web"}, ErrorKind.BAD_REQUEST),
+    ]:
+        with pytest.raises(GroxyError) as raised:
+            prepared(search_parameters=search)
+        assert raised.value.kind is kind
+        assert (raised.value.param or "").startswith("search_parameters")
+
+
+@pytest.mark.parametrize("reasons", [True, False])
+def test_model_without_efforts_is_switched_to_the_right_variant(reasons):
+    facts = ModelFacts(rejects=NO_EFFORT, efforts=(), reasons=reasons)
+    assert prepared(facts, n=1) == ({"n": 1, "reasoning": {"enabled": reasons}}, [])
+    own = {"reasoning": {"effort": "low"}}
+    assert prepared(facts, **own) == (own, [])
+    assert prepared(facts, reasoning_effort="none") == ({"reasoning_effort": "none"}, [])
+
+
+def test_model_with_efforts_is_not_switched():
+    facts = ModelFacts(efforts=("low",), reasons=True)
+    assert prepared(facts, n=1) == ({"n": 1}, [])
+    assert prepared(ModelFacts(efforts=()), n=1) == ({"n": 1}, [])
+
+
+@pytest.mark.parametrize(
+    ("error_type", "kind"),
+    [
+        ("authentication", ErrorKind.UPSTREAM_AUTH),
+        ("payment_required", ErrorKind.UPSTREAM_QUOTA),
+        ("provider_overloaded", ErrorKind.UPSTREAM_DOWN),
+        ("timeout", ErrorKind.UPSTREAM_TIMEOUT),
+        ("context_length_exceeded", ErrorKind.CONTEXT_TOO_LONG),
+        ("refusal", ErrorKind.REFUSED),
+        ("image_not_found", ErrorKind.BAD_REQUEST),
+        ("unmapped", ErrorKind.UPSTREAM_DOWN),
+        ("invalid_prompt", ErrorKind.UPSTREAM_DOWN),
+    ],
+)
+def test_type_of_an_error_comes_before_its_status(error_type, kind):
+    body = {"error": {"code": 500, "message": "m", "metadata": {"error_type": error_type}}}
+    assert read(500, body).kind is kind
+    assert read(200, body).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"message": "Key limit exceeded (daily limit)."}, ErrorKind.UPSTREAM_QUOTA),
+        ({"message": "no", "metadata": {"flagged_input": "x"}}, ErrorKind.REFUSED),
+        ({"message": "no", "metadata": {"raw": '"reasons":'}}, ErrorKind.UPSTREAM_AUTH),
+        ({"message": "Request blocked: secrets"}, ErrorKind.REFUSED),
+        ({"message": "no"}, ErrorKind.UPSTREAM_AUTH),
+    ],
+)
+def test_403_is_told_apart(error, kind):
+    assert read(403, {"error": {"code": 403} | error}).kind is kind
+
+
+def test_error_inside_a_choice_is_found():
+    inner = {"code": 502, "message": "gone", "metadata": {"error_type": "provider_unavailable"}}
+    body = {"choices": [{"message": {}}, {"finish_reason": "error", "error": inner}]}
+    assert read(200, body).kind is ErrorKind.UPSTREAM_DOWN
+
+
+def test_choice_that_failed_without_a_word_is_a_broken_stream():
+    for more in ({}, {"error": None}):
+        body = {"choices": [{"delta": {}, "finish_reason": "error"}]} | more
+        assert read(200, body).kind is ErrorKind.STREAM_BROKEN
+
+
+def test_bare_error_string_is_read_too():
+    assert read(400, {"error": "bad"}).message == "bad"
+
+
+@pytest.mark.parametrize(
+    ("more", "ticks"),
+    [
+        ({"cost": 0.95}, 9_500_000_000),
+        (
+            {"cost": 0.5, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.5}},
+            5 * 10**9,
+        ),
+        (
+            {"cost": 0.1, "is_byok": True, "cost_details": {"upstream_inference_cost": 2}},
+            21 * 10**9,
+        ),
+        ({"cost": 0.1, "is_byok": True}, None),
+        ({"cost": 0.1, "is_byok": True, "cost_details": {"upstream_inference_cost": None}}, None),
+        ({"cost": 0.1, "is_byok": True, "cost_details": [1]}, None),
+        ({"cost": None}, None),
+        ({"cost": "NaN"}, None),
+        ({}, None),
+    ],
+)
+def test_bill_is_the_charge_and_with_an_own_key_the_makers_too(more, ticks):
+    usage = read_usage(
+        encode({"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2} | more),
+        UPSTREAM.usage_rules,
+    )
+    assert usage is not None
+    assert usage.cost_ticks == ticks
+
+
+def test_reply_from_the_response_cache_is_free():
+    assert UPSTREAM.read_headers({"x-openrouter-cache-status": "HIT"}).is_cached
+    assert not UPSTREAM.read_headers({"x-openrouter-cache-status": "MISS"}).is_cached

@@ -1,0 +1,23 @@
+from groxy.core.errors import ErrorKind
+from groxy.dialects._base import BillField
+from groxy.upstreams._base import ErrorReply, ModelFacts
+from groxy.upstreams.xai import UPSTREAM
+from groxy.wire.json import decode_fields
+
+
+def test_bill_is_read_in_ticks_and_reasoning_stands_apart():
+    assert UPSTREAM.usage_rules.bill is BillField.TICKS
+    assert UPSTREAM.usage_rules.reasoning_apart
+
+
+def test_key_is_checked_where_nothing_is_spent():
+    assert UPSTREAM.check_path == "/api-key"
+
+
+def test_requests_errors_and_lists_are_those_of_xai():
+    fields = decode_fields(b'{"logit_bias":{}}')
+    assert UPSTREAM.prepare(fields, ModelFacts()) == ["logit_bias dropped"]
+    body = b'{"code":"Client specified an invalid argument","error":"Incorrect API key provided"}'
+    reply = ErrorReply(status=400, body=body)
+    assert UPSTREAM.read_error(reply).kind is ErrorKind.UPSTREAM_AUTH
+    assert UPSTREAM.read_models(b'{"data":[{"id":"a","aliases":["b"]}]}') == {"a", "b"}
