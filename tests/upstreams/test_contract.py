@@ -125,6 +125,17 @@ def test_upstream_is_named_after_its_file(upstream):
 
 
 @upstreams
+def test_upstream_has_a_page_that_says_when_it_was_checked(upstream):
+    if upstream.name == "sandbox":
+        pytest.skip("nobody's service, so nothing to check")
+    page = Path(__file__).parents[2] / "docs" / "upstreams" / f"{upstream.name}.md"
+    text = page.read_text()
+    assert "Last checked: " in text
+    headings = ["Get a key", "What works", "What is changed", "What does not work", "Errors"]
+    assert re.findall("^## (.*)$", text, re.MULTILINE) == headings
+
+
+@upstreams
 def test_account_fields_have_names_and_help(upstream):
     names = [field.name for field in upstream.account_fields]
     assert len(set(names)) == len(names)

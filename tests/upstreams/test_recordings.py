@@ -28,10 +28,8 @@ def _cases() -> list[Any]:
         if path.parent.name not in UPSTREAMS:
             continue
         recording = json.loads(path.read_text())
-        awaits = recording.get("awaits")
-        marks = [pytest.mark.xfail(reason=awaits, strict=False)] if awaits else []
         name = f"{path.parent.name}-{path.stem}"
-        cases.append(pytest.param(path.parent.name, recording, id=name, marks=marks))
+        cases.append(pytest.param(path.parent.name, recording, id=name))
     return cases
 
 

@@ -110,6 +110,11 @@ def test_own_effort_wins_over_the_reasoning_object():
     assert prepared(NO_EFFORT, reasoning={"effort": "low"}) == ({}, ["reasoning dropped"])
 
 
+def test_deferred_replies_are_refused():
+    assert refused(deferred=True).param == "deferred"
+    assert prepared(deferred=False) == ({"deferred": False}, [])
+
+
 @pytest.mark.parametrize("search", [{"mode": "on"}, {"mode": "auto"}, {}, {"sources": []}, "on"])
 def test_live_search_is_refused_with_a_remedy(search):
     error = refused(search_parameters=search)

@@ -130,6 +130,12 @@ def check_credentials(name: str, upstream: Upstream, credentials: Credentials) -
         lacks.append("api_key")
     if not lacks and not upstream.address(credentials) and upstream.transport(credentials) is None:
         lacks.append("base_url")
+    lacks += [
+        f"options.{wanted.name}, one of {', '.join(wanted.choices)}"
+        for wanted in upstream.account_fields
+        if wanted.choices
+        and credentials.options.get(wanted.name, wanted.choices[0]) not in wanted.choices
+    ]
     known = {wanted.name for wanted in upstream.account_fields}
     unknown = sorted(credentials.options.keys() - known)
     if lacks or unknown:

@@ -110,11 +110,10 @@ class Vigil:
         try:
             return await work
         except asyncio.CancelledError:
-            # As asyncio.timeout does it, less its cost: a cancellation that is ours becomes the
-            # error it stands for, one that somebody else asked for goes on.
-            if self._cancelled_for is None or self._task.uncancel() > self._cancelled_before:
+            reason = self._reason_of_cancellation()
+            if reason is None:
                 raise
-            raise self._cancelled_for from None
+            raise reason from None
         finally:
             self._is_attempting = False
 
@@ -164,6 +163,15 @@ class Vigil:
         if self._break_silence is not None:
             due = min(due, self._sent_at + deadlines.keepalive_s)
         return max(due, now + 0.01)
+
+    def _reason_of_cancellation(self) -> GroxyError | None:
+        """Return the error that a cancellation of ours stands for; None when it is another's.
+
+        This is what asyncio.timeout does, less its cost.
+        """
+        if self._cancelled_for is None or self._task.uncancel() > self._cancelled_before:
+            return None
+        return self._cancelled_for
 
     def _left(self, watch: asyncio.Task[None]) -> None:
         if not watch.cancelled() and watch.exception() is None:

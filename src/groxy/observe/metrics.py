@@ -29,7 +29,11 @@ class Metrics:
     def __init__(self, *, is_multiprocess: bool = False) -> None:
         self._is_multiprocess = is_multiprocess
         self.registry = CollectorRegistry()
-        registry = self.registry
+        self._children: dict[tuple[str, ...], Counter | Histogram] = {}
+        self._make_traffic_metrics(self.registry)
+        self._make_state_metrics(self.registry)
+
+    def _make_traffic_metrics(self, registry: CollectorRegistry) -> None:
         self._requests = Counter(
             "groxy_requests",
             "Requests by dialect and outcome (ok or the error code).",
@@ -68,6 +72,8 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+
+    def _make_state_metrics(self, registry: CollectorRegistry) -> None:
         self.commit_seconds = Histogram(
             "groxy_journal_commit_seconds",
             "How long the books took to commit a group of entries.",
@@ -87,7 +93,6 @@ class Metrics:
             multiprocess_mode="mostrecent",
             registry=registry,
         )
-        self._children: dict[tuple[str, ...], Counter | Histogram] = {}
 
     def request_done(self, *, dialect: str, outcome: str, duration_s: float) -> None:
         """Count a request that has ended."""

@@ -121,7 +121,7 @@ class Router:
         facts = _NO_FACTS
         if model is not None:
             order = pools_for(model.tier, prefer_best=model.prefer_best)
-            facts = ModelFacts(rejects=model.rejects, efforts=model.efforts)
+            facts = ModelFacts(rejects=model.rejects, efforts=model.efforts, reasons=model.reasons)
         by_pool: dict[Pool, list[Candidate]] = {pool: [] for pool in order}
         for account in self._directory.accounts:
             sent = _model_sent(account, asked, model, dialect)

@@ -71,8 +71,9 @@ _messages_decoder = msgspec.json.Decoder(list[Fields])
 def prepare_for_xai(fields: Fields, facts: ModelFacts) -> list[str]:
     """Change a chat request to what xAI takes; return a word for each change.
 
-    Raises UNSUPPORTED for search and for tools that only xAI's Responses API has.
+    Raises UNSUPPORTED for search, for tools that only xAI's Responses API has, and for deferral.
     """
+    _check_deferral(fields)
     words = _without_search(fields)
     words += _checked_tools(fields)
     words += _flat_reasoning(fields, facts)
@@ -81,6 +82,13 @@ def prepare_for_xai(fields: Fields, facts: ModelFacts) -> list[str]:
     words += fit_effort(fields, facts.efforts)
     words += _known_roles(fields)
     return words
+
+
+def _check_deferral(fields: Fields) -> None:
+    """Refuse `deferred`: the reply would be a receipt, and the answer could not be fetched."""
+    if bytes(fields.get("deferred", b"")) == b"true":
+        message = "Deferred replies are not offered here. Leave `deferred` out."
+        raise GroxyError(ErrorKind.UNSUPPORTED, message, param="deferred")
 
 
 def _without_search(fields: Fields) -> list[str]:

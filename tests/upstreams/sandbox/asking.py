@@ -74,3 +74,8 @@ def data_of(stream: bytes) -> list[bytes]:
 def chunks_of(stream: bytes) -> list[dict[str, Any]]:
     """The chunks of a stream that is in order; `[DONE]` is left out."""
     return [json.loads(data) for data in data_of(stream) if data != b"[DONE]"]
+
+
+def call_deltas(events: list[Event]) -> list[ToolCallDelta]:
+    """The tool call events, in order."""
+    return [event for event in events if isinstance(event, ToolCallDelta)]

@@ -170,7 +170,7 @@ def test_bytes_are_split_wherever_it_falls():
     steps = _steps("cut_after=4")
     pieces = list(split(steps, 7))
     assert pieces[-1] is CUT
-    assert {len(piece) for piece in pieces[:-2]} == {7}
+    assert {len(piece) for piece in pieces[:-2] if isinstance(piece, bytes)} == {7}
     assert _bytes(pieces) == _bytes(steps)
     assert list(split([b"abc", Wait(1), b"de"], 2)) == [b"ab", b"c", Wait(1), b"de"]
 
@@ -180,5 +180,6 @@ def test_a_whole_reply_goes_wrong_in_its_middle():
     assert list(whole_steps(body, read_script("stall_after=1:2"))) == [body[:7], Wait(2), body[7:]]
     assert list(whole_steps(body, read_script("cut_after=1"))) == [body[:7], CUT]
     (spoiled,) = whole_steps(body, read_script("garbage_after=1"))
+    assert isinstance(spoiled, bytes)
     with pytest.raises(ValueError):
         json.loads(spoiled)

@@ -147,6 +147,8 @@ class ChatRelay:
             return b""
         needs_mending = has_usage or b"\n" in data
         for choice in choices:
+            if choice.finish_reason == "error":
+                raise EmbeddedError(data)  # OpenRouter: a choice can fail without an error object.
             needs_mending |= self._note(choice)
         passed = self._mended(data) if needs_mending else data
         self._opening.clear()

@@ -96,7 +96,7 @@ def _read(body: bytes) -> _Reply:
         if is_error(reply.error):
             raise EmbeddedError(body)
         raise GroxyError(ErrorKind.BAD_REPLY, "The upstream sent a reply without an answer.")
-    if is_error(reply.error):
+    if is_error(reply.error) or any(choice.finish_reason == "error" for choice in reply.choices):
         raise EmbeddedError(body)
     return reply
 

@@ -32,6 +32,7 @@ class SandboxUpstream(Upstream):
     title = "Sandbox"
     base_url = "sandbox://in-process/v1"
     serves_catalog = True
+    translates_dialects = True
     needs_key = False
     models_path = ""
     usage_rules = UsageRules(bill=BillField.TICKS, reasoning_apart=True)
