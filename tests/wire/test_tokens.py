@@ -103,3 +103,9 @@ def test_threads_agree():
     alone = [counter.count(text) for text in texts]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(counter.count, texts)) == alone
+
+
+def test_it_can_be_loaded_before_it_is_needed():
+    code = "from groxy.wire.tokens import SplintrCounter as C; C().load(); import sys; "
+    code += "assert 'splintr' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -10,6 +10,7 @@ import typer
 
 from groxy.cli.serve import run_loop, serve_asgi
 from groxy.upstreams.sandbox.server import create_app
+from groxy.wire.tokens import SplintrCounter
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(help="Port to listen on.")]
@@ -26,4 +27,5 @@ def sandbox(host: Host = "127.0.0.1", port: Port = 9001, tokens_per_s: Pace = 0.
 
 def serve_sandbox(host: str, port: int, tokens_per_s: float) -> None:
     """Serve the sandbox until SIGINT or SIGTERM."""
+    SplintrCounter().load()
     run_loop(serve_asgi(create_app(tokens_per_s=tokens_per_s), host, port))

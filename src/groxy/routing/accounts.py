@@ -127,6 +127,8 @@ class Directory:
         """An attempt failed: let the account rest if that was its fault or its upstream's."""
         if error.facts.fault not in (Fault.ACCOUNT, Fault.UPSTREAM):
             return
+        if not account.upstream.accounts_rest:
+            return
         account.failures += 1
         rest_s = _rest_s(error, account.failures)
         if rest_s > 0:

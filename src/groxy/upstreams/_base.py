@@ -116,6 +116,8 @@ class Upstream:
     """True when it offers the official models even where its own list is not known."""
     translates_dialects: bool = False
     """True when each of its models answers on each of its dialects, whatever xAI's own do."""
+    accounts_rest: bool = True
+    """False when a failure says nothing about the next request, so that accounts never rest."""
     account_fields: tuple[AccountField, ...] = ()
     needs_key: bool = True
     usage_rules: UsageRules = UsageRules()

@@ -112,6 +112,7 @@ def _drafts(request: Request, script: Script, tokens: Tokens) -> list[_Draft]:
         (tool, tokens.split(_filled(tool.parameters, f"the parameters of `{tool.name}`")))
         for tool in tools_to_call(request)
     ]
+    texts = [] if called else _said(request)
     thought = tokens.split(thoughts(request))
     limit = request.options.max_output_tokens or _MAX_TOKENS
     drafts = []
@@ -121,7 +122,7 @@ def _drafts(request: Request, script: Script, tokens: Tokens) -> list[_Draft]:
         if called:
             _add_calls(draft, called, tokens, limit)
         else:
-            _add_text(draft, _pieces(request, script, tokens, choice), limit)
+            _add_text(draft, _pieces(texts[choice], request, script, tokens), limit)
         room -= draft.tokens + len(thought)
         if room < 0:
             raise _bad(f"The sandbox writes {_MAX_TOKENS} tokens at most. Ask for less.")
@@ -149,10 +150,9 @@ def _add_text(draft: _Draft, pieces: list[str], limit: int) -> None:
     draft.pieces, draft.tokens = pieces, len(pieces)
 
 
-def _pieces(request: Request, script: Script, tokens: Tokens, choice: int) -> list[str]:
-    """Return the text of a choice, token by token."""
+def _pieces(text: str, request: Request, script: Script, tokens: Tokens) -> list[str]:
+    """Return a text as it is sent, token by token: cut at stop texts, or drawn out."""
     options = request.options
-    text = _said(request, choice)
     cuts = [at for stop in options.stop if stop and (at := text.find(stop)) >= 0]
     pieces = tokens.split(text[: min(cuts)] if cuts else text)
     if script.tokens is None or options.output_form is not OutputForm.TEXT:
@@ -161,15 +161,16 @@ def _pieces(request: Request, script: Script, tokens: Tokens, choice: int) -> li
     return [*pieces, *islice(filler, max(script.tokens - len(pieces), 0))][: script.tokens]
 
 
-def _said(request: Request, choice: int) -> str:
-    """Return the text of a choice in the form asked for."""
+def _said(request: Request) -> list[str]:
+    """Return the text of each choice in the form asked for."""
     match request.options.output_form:
         case OutputForm.SCHEMA:
-            return _filled(request.options.output_schema, "the schema of response_format")
+            text = _filled(request.options.output_schema, "the schema of response_format")
+            return [text] * request.options.choices
         case OutputForm.JSON:
-            return encode({"sandbox": True, "answer": spoken(request, choice)}).decode()
+            return [encode({"sandbox": True, "answer": text}).decode() for text in spoken(request)]
         case OutputForm.TEXT:
-            return spoken(request, choice)
+            return spoken(request)
 
 
 def _filled(schema: bytes, what: str) -> str:

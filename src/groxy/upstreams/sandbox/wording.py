@@ -1,7 +1,7 @@
 """What the sandbox says: plain sentences about the request, so that nobody takes it for a model.
 
-In: a canonical request, and which of its choices is wanted. Out: the text of the answer, of the
-thoughts before it, or the tools it calls. The seed picks the wording. Must not count tokens.
+In: a canonical request. Out: the text of each choice of the answer, of the thoughts before it, or
+the tools it calls. The seed picks the wording. Must not count tokens.
 """
 
 import re
@@ -48,17 +48,24 @@ _SENTENCES: Mapping[str, int] = {
 """How many thoughts an effort is worth."""
 
 
-def spoken(request: Request, choice: int) -> str:
-    """Return the answer in words: what this is, what was asked, what to do next."""
-    variant = (request.options.seed or 0) + choice
-    opening = _OPENINGS[variant % len(_OPENINGS)]
-    closing = _CLOSINGS[variant // len(_OPENINGS) % len(_CLOSINGS)]
+def spoken(request: Request) -> list[str]:
+    """Return the answer in words for each choice: what this is, what was asked, what comes next."""
     results = _results(request)
     if results:
         said = "\n".join(f"The tool `{name}` returned: {_quoted(text)}" for name, text in results)
     else:
         said = _about_the_user(request)
-    return "\n\n".join((opening, said, closing.format(model=request.model)))
+    first = request.options.seed or 0
+    return [
+        "\n\n".join(
+            (
+                _OPENINGS[variant % len(_OPENINGS)],
+                said,
+                _CLOSINGS[variant // len(_OPENINGS) % len(_CLOSINGS)].format(model=request.model),
+            )
+        )
+        for variant in range(first, first + request.options.choices)
+    ]
 
 
 def thoughts(request: Request) -> str:
