@@ -11,7 +11,9 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    disable_created_metrics,
     generate_latest,
+    values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -28,7 +30,12 @@ class Metrics:
 
     def __init__(self, *, is_multiprocess: bool = False) -> None:
         self._is_multiprocess = is_multiprocess
+        if is_multiprocess:
+            # The library chooses when it is imported, which is before a worker knows what it is.
+            values.ValueClass = values.get_value_class()
+        disable_created_metrics()
         self.registry = CollectorRegistry()
+        self._known_states: set[tuple[str, str, str]] = set()
         self._children: dict[tuple[str, ...], Counter | Histogram] = {}
         self._make_traffic_metrics(self.registry)
         self._make_state_metrics(self.registry)
@@ -121,9 +128,11 @@ class Metrics:
 
     def set_accounts(self, counts: Mapping[tuple[str, str, str], int]) -> None:
         """Replace the account states: (upstream, pool, state) → how many."""
-        self._accounts.clear()
+        for labels in self._known_states - counts.keys():
+            self._accounts.labels(*labels).set(0)
         for labels, count in counts.items():
             self._accounts.labels(*labels).set(count)
+        self._known_states |= counts.keys()
 
     def render(self) -> bytes:
         """Return everything in Prometheus' text form, for all workers of this gateway."""
