@@ -110,7 +110,6 @@ async def running(
         await application.load_keys()
         await application.load_accounts()
         async with asyncio.TaskGroup() as tasks:
-            writing = tasks.create_task(journal.run())
             watching = [
                 tasks.create_task(_watch_changes(application)),
                 tasks.create_task(_share_state(application)),
@@ -121,7 +120,6 @@ async def running(
             for task in watching:
                 task.cancel()
             await journal.close()
-            await writing
     finally:
         for account in application.directory.accounts:
             await account.transport.close()

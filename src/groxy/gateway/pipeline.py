@@ -187,19 +187,24 @@ class _Answer:
             outcome=outcome, status=status, is_owed=outcome in _BILLED_OUTCOMES
         )
         try:
-            await self._gateway.journal.record(entry, attempts)
+            committed = self._gateway.journal.submit(entry, attempts)
+            self._count(outcome)  # Meanwhile: the disk takes longer.
+            await committed
         except GroxyError as error:
             self._error = error
             self._gateway.log.error(
                 "entry not written", request=entry.id, outcome=outcome, detail=error.detail
             )
-        self._count(entry.outcome if self._error is None else self._error.kind.value)
+            outcome = error.kind.value
+        self._gateway.metrics.request_done(
+            dialect=entry.dialect,
+            outcome=outcome,
+            duration_s=time.perf_counter() - self._trail.began,
+        )
 
     def _count(self, outcome: str) -> None:
-        """Count the request and its attempts in the metrics and the log."""
+        """Count the attempts in the metrics, and log the request."""
         gateway, trail = self._gateway, self._trail
-        duration_s = time.perf_counter() - trail.began
-        gateway.metrics.request_done(dialect=trail.dialect, outcome=outcome, duration_s=duration_s)
         for attempt in trail.attempts:
             gateway.metrics.attempt_done(
                 upstream=attempt.upstream,
@@ -226,7 +231,7 @@ class _Answer:
                 outcome=outcome,
                 input_tokens=last.usage.input_tokens if last else 0,
                 output_tokens=last.usage.output_tokens if last else 0,
-                ms=round(duration_s * 1000, 2),
+                ms=round((time.perf_counter() - trail.began) * 1000, 2),
             )
 
     async def _finish(self, last_bytes: bytes) -> None:

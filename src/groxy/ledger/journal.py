@@ -8,6 +8,7 @@ lone request waits for no one. Must not drop an entry it took: `close` writes wh
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.store.entries import AttemptEntry, EntryWriter, RequestEntry
@@ -18,57 +19,69 @@ _MAX_GROUP = 512
 
 
 class Journal:
-    """Takes entries and returns when they are committed."""
+    """Takes entries and tells when they are committed."""
 
     def __init__(self, writer: EntryWriter, *, observe_commit: Callable[[float], None]) -> None:
         self._writer = writer
         self._observe_commit = observe_commit
         self._pending: list[_Pending] = []
-        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._is_closing = False
 
-    async def record(self, request: RequestEntry, attempts: Sequence[AttemptEntry]) -> None:
-        """Enter a request and its attempts; return once they are durable, or raise STORE_DOWN."""
+    def submit(
+        self, request: RequestEntry, attempts: Sequence[AttemptEntry]
+    ) -> "asyncio.Future[None]":
+        """Enter a request and its attempts; the future ends once they are durable.
+
+        It ends with STORE_DOWN when they could not be written. Whether anybody waits for it makes
+        no difference to the entries.
+        """
         if self._is_closing:
             raise GroxyError(ErrorKind.STORE_DOWN, "The gateway is shutting down. Try again.")
         committed = asyncio.get_running_loop().create_future()
         self._pending.append((request, attempts, committed))
-        self._work.set()
-        await committed
-
-    async def run(self) -> None:
-        """Commit groups until `close`; the one task of its kind."""
-        while not (self._is_closing and not self._pending):
-            await self._work.wait()
-            self._work.clear()
-            while self._pending:
-                await self._commit_group()
+        if self._idle.is_set():
+            self._idle.clear()
+            self._begin_group()
+        return committed
 
     async def close(self) -> None:
-        """Take no more entries, and let `run` end once all are written."""
+        """Take no more entries, and return once all are written."""
         self._is_closing = True
-        self._work.set()
+        await self._idle.wait()
 
-    async def _commit_group(self) -> None:
+    def _begin_group(self) -> None:
+        """Hand what is pending to the writer; the rest gathers until that is done."""
         group, self._pending = self._pending[:_MAX_GROUP], self._pending[_MAX_GROUP:]
         requests = [request for request, _, _ in group]
         attempts = [attempt for _, entries, _ in group for attempt in entries]
-        began = time.perf_counter()
-        try:
-            await self._writer.write(requests, attempts)
-        except GroxyError as error:
-            for _, _, committed in group:
-                if not committed.done():
-                    committed.set_exception(_copy(error))
-            return
-        self._observe_commit(time.perf_counter() - began)
+        written = self._writer.submit(requests, attempts)
+        written.add_done_callback(partial(self._end_group, group, time.perf_counter()))
+
+    def _end_group(
+        self, group: list[_Pending], began: float, written: "asyncio.Future[None]"
+    ) -> None:
+        error = written.exception()
+        if error is None:
+            self._observe_commit(time.perf_counter() - began)
         for _, _, committed in group:
-            if not committed.done():
+            if committed.done():
+                continue  # Nobody waits any more; the entry is written all the same.
+            if error is None:
                 committed.set_result(None)
+            else:
+                committed.set_exception(_copy(error))
+        if self._pending:
+            self._begin_group()
+        else:
+            self._idle.set()
 
 
-def _copy(error: GroxyError) -> GroxyError:
+def _copy(error: BaseException) -> BaseException:
     """Each waiter raises its own: one exception object shared by tasks mixes their tracebacks."""
+    if not isinstance(error, GroxyError):
+        return error
     return GroxyError(
         error.kind, error.message, detail=error.detail, retry_after_s=error.retry_after_s
     )

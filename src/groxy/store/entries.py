@@ -79,10 +79,13 @@ _Order = tuple[
 class EntryWriter(Protocol):
     """Writes entries durably."""
 
-    async def write(
+    def submit(
         self, requests: Sequence[RequestEntry], attempts: Sequence[AttemptEntry]
-    ) -> None:
-        """Write all rows in one transaction, or raise STORE_DOWN and write none."""
+    ) -> "asyncio.Future[None]":
+        """Begin to write all rows in one transaction; the future ends when that is done.
+
+        It ends with STORE_DOWN when none was written. Submit the next group only then.
+        """
         ...
 
     async def close(self) -> None:
@@ -140,14 +143,14 @@ class _SqliteWriter:
         self._thread = threading.Thread(target=self._work, name="groxy-books", daemon=True)
         self._thread.start()
 
-    async def write(
+    def submit(
         self, requests: Sequence[RequestEntry], attempts: Sequence[AttemptEntry]
-    ) -> None:
-        """Write all rows in one transaction, or raise STORE_DOWN and write none."""
+    ) -> "asyncio.Future[None]":
+        """Begin to write all rows in one transaction."""
         loop = asyncio.get_running_loop()
         written: asyncio.Future[None] = loop.create_future()
         self._orders.put((requests, attempts, loop, written))
-        await written
+        return written
 
     async def close(self) -> None:
         """Finish what is being written and close the file."""
@@ -203,10 +206,16 @@ class _AsyncWriter:
         self._requests_sql = _insert_sql(tables.requests, RequestEntry._fields, dialect)
         self._attempts_sql = _insert_sql(tables.attempts, AttemptEntry._fields, dialect)
 
-    async def write(
+    def submit(
+        self, requests: Sequence[RequestEntry], attempts: Sequence[AttemptEntry]
+    ) -> "asyncio.Future[None]":
+        """Begin to write all rows in one transaction."""
+        # The journal holds the future and waits for it before it closes, so no task is lost.
+        return asyncio.get_running_loop().create_task(self._write(requests, attempts))
+
+    async def _write(
         self, requests: Sequence[RequestEntry], attempts: Sequence[AttemptEntry]
     ) -> None:
-        """Write all rows in one transaction, or raise STORE_DOWN and write none."""
         try:
             async with self._database.engine.begin() as connection:
                 if requests:
