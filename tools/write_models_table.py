@@ -1,22 +1,22 @@
 """Write the table of all models into docs/guide/models.md, or check that it is in step.
 
-    python tools/write_models_table.py            write
-    python tools/write_models_table.py --check    change nothing; exit 1 if the table is old
+    python -m tools.write_models_table            write
+    python -m tools.write_models_table --check    change nothing; exit 1 if the table is old
 
 In: the catalog as shipped. Out: the lines between the two markers of the page. It must not touch
 anything outside them. Needs groxy installed, or src on PYTHONPATH.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from groxy.core.money import TokenPrice, usd_from_ticks
 from groxy.routing.catalog import Catalog, MediaPrice, Model
+from tools.marked_page import write_or_check
 
 PAGE = Path(__file__).parents[1] / "docs" / "guide" / "models.md"
-BEGIN, END = "<!-- models:begin -->", "<!-- models:end -->"
+NAME = "models"
 
 _HEADS = {
     "What xAI serves": "Model | Makes | Pool, mode | Efforts | Context | USD | Aliases",
@@ -35,28 +35,9 @@ def table() -> str:
     return "\n\n".join(_markdown(title, head, rows) for (title, head), rows in parts)
 
 
-def with_table(page: str) -> str:
-    """Return `page` with today's table between its markers."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        sys.exit(f"The page needs the two markers {BEGIN} and {END}.")
-    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
-
-
 def main(arguments: Sequence[str] | None = None, page: Path = PAGE) -> int:
     """Write or check `page`; return the exit code."""
-    parser = argparse.ArgumentParser(description="Write the table of models into the guide.")
-    parser.add_argument("--check", action="store_true", help="change nothing, only compare")
-    check = parser.parse_args(arguments).check
-    old = page.read_text("utf-8")
-    new = with_table(old)
-    if check and new != old:
-        print(f"{page.name} is out of step: run python tools/write_models_table.py")
-        return 1
-    if not check:
-        page.write_text(new, "utf-8")
-    return 0
+    return write_or_check(arguments, page, NAME, table)
 
 
 def _markdown(title: str, head: str, rows: list[list[str]]) -> str:

@@ -1,8 +1,10 @@
 import pytest
 
 from groxy.routing.catalog import Catalog
-from tools.write_models_table import BEGIN, END, PAGE, main, table
+from tools.marked_page import markers
+from tools.write_models_table import NAME, PAGE, main, table
 
+BEGIN, END = markers(NAME)
 EMPTY_PAGE = f"# Title\n\nBefore.\n\n{BEGIN}\nold\n{END}\n\nAfter.\n"
 
 

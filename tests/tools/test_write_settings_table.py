@@ -1,10 +1,11 @@
 import re
 import tomllib
 
-import pytest
-
 from groxy.settings import every_setting, load_settings
-from tools.write_settings_table import BEGIN, END, PAGE, main, page_with_table, table_of
+from tools.marked_page import markers
+from tools.write_settings_table import NAME, PAGE, main, table_of
+
+BEGIN, END = markers(NAME)
 
 
 def test_the_page_is_in_step_with_the_settings():
@@ -34,23 +35,6 @@ def test_check_finds_a_page_that_is_out_of_step_and_leaves_it(tmp_path, capsys):
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     assert main(["--check"], page) == 1
     assert "old" in page.read_text()
-    assert "run python tools/write_settings_table.py" in capsys.readouterr().out
+    assert "run python -m tools.write_settings_table" in capsys.readouterr().out
     assert main([], page) == 0
     assert main(["--check"], page) == 0
-
-
-def test_only_the_text_between_the_markers_changes():
-    page = page_with_table(f"before\n{BEGIN}\nold\n{END}\nafter\n", "new\n")
-    assert page == f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"
-
-
-def test_a_page_without_markers_is_refused():
-    with pytest.raises(ValueError, match="no lines"):
-        page_with_table("nothing", "table")
-
-
-def test_a_bar_in_a_text_does_not_break_the_table():
-    rows = [line for line in table_of(every_setting()).split("\n") if line.startswith("| `")]
-    assert len(rows) == len(every_setting())
-    for row in rows:
-        assert len(re.findall(r"(?<!\\)\|", row)) == 5
