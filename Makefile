@@ -42,9 +42,13 @@ test: $(DEV) ## Run the tests. ARGS="-k ledger" is passed on to pytest
 cover: $(DEV) ## Run the tests and show the lines and branches that none of them reached
 	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
-check: lint types arch ## Check format, lint, types, layers, sizes and the mirror of tests
+check: lint types arch ## Check format, lint, types, layers, sizes, docs and the mirror of tests
 	@echo "· sizes"
 	@$(BIN)/python tools/check_sizes.py
+	@echo "· docs"
+	@for name in settings models errors; do \
+		$(BIN)/python -m tools.write_$${name}_table --check || exit 1; \
+	done
 	@echo "· tests mirror the sources"
 	@$(BIN)/python tools/check_mirror.py
 	@echo "all checks passed"

@@ -42,6 +42,7 @@ def public_router(
         "/health": {"GET": health},
     }
     plain: dict[str, dict[str, AsgiApp]] = {
+        "/": {"GET": meta},
         "/health": {"GET": health},
         "/ready": {"GET": ready},
         "/meta": {"GET": meta},
