@@ -33,8 +33,8 @@ def public_router(
     ready: AsgiApp,
     metrics: AsgiApp,
     others: list[Route],
-) -> Router:
-    """Return the application below the error boundary; the busiest paths come first."""
+) -> AsgiApp:
+    """Return the application below the error boundary."""
     v1: dict[str, dict[str, AsgiApp]] = {
         "/chat/completions": {"POST": chat},
         "/models": {"GET": models},
@@ -48,13 +48,24 @@ def public_router(
         "/meta": {"GET": meta},
         "/metrics": {"GET": metrics},
     }
-    routes = [
-        *(Route("/v1" + path, ByMethod(methods)) for path, methods in v1.items()),
-        *(Route(path, ByMethod(methods)) for path, methods in plain.items()),
-        *(Route("/api/v1" + path, ByMethod(methods)) for path, methods in v1.items()),
-        *others,
-    ]
-    return Router(routes, redirect_slashes=False, default=_no_such_path)
+    endpoints = {
+        **{"/v1" + path: ByMethod(methods) for path, methods in v1.items()},
+        **{path: ByMethod(methods) for path, methods in plain.items()},
+        **{"/api/v1" + path: ByMethod(methods) for path, methods in v1.items()},
+    }
+    routes = [*(Route(path, endpoint) for path, endpoint in endpoints.items()), *others]
+    return _Paths(endpoints, Router(routes, redirect_slashes=False, default=_no_such_path))
+
+
+class _Paths:
+    """Finds plain paths by looking them up, and asks the router for all others."""
+
+    def __init__(self, endpoints: Mapping[str, AsgiApp], router: AsgiApp) -> None:
+        self._endpoints = endpoints
+        self._router = router
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._endpoints.get(scope["path"], self._router)(scope, receive, send)
 
 
 async def _no_such_path(scope: Scope, receive: Receive, send: Send) -> None:

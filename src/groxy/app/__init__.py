@@ -5,7 +5,7 @@ write the last entries, close connections. No logic of requests, no `if` on a na
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -26,7 +26,7 @@ from groxy.ledger.journal import Journal
 from groxy.observe import logs
 from groxy.observe.metrics import Metrics
 from groxy.policy.keys import Caller, Keyring, KnownKey
-from groxy.routing.accounts import Directory
+from groxy.routing.accounts import Account, Directory
 from groxy.routing.catalog import Catalog
 from groxy.routing.lists import ListKeeper
 from groxy.routing.router import Router
@@ -42,6 +42,8 @@ from groxy.store.secrets import InstallationSecret
 from groxy.wire.asgi import AsgiApp, Receive, Scope, Send
 from groxy.wire.tokens import SplintrCounter
 
+_SETTLE_S = 5.0
+"""For requests that were ended to tell their clients and to be entered in the books."""
 _WATCH_EVERY_S = 0.5
 """How often changes by other processes are looked for: they are in force within a second."""
 
@@ -63,16 +65,27 @@ class Application:
     callers: Keyring
     operators: Keyring
     lists: ListKeeper
-    open_requests: int = 0
+    revisions: dict[str, int] = field(default_factory=dict)
+    """Of each table that other processes change: as it was before it was loaded."""
+    leaving: list[Account] = field(default_factory=list)
+    """Accounts that are gone but still answer requests that they began."""
+    open_requests: set[asyncio.Task[None]] = field(default_factory=set)
     log: logs.Logger = field(default_factory=lambda: logs.get_logger("app"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, counted so that stopping can wait for it."""
-        self.open_requests += 1
+        """Serve one request, known as open so that stopping can wait for it."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine always runs in one
+        self.open_requests.add(task)
         try:
             await self.asgi(scope, receive, send)
         finally:
-            self.open_requests -= 1
+            self.open_requests.discard(task)
+
+    def end_open_requests(self) -> None:
+        """End what is still open: each client is told, and each request entered in the books."""
+        for task in self.open_requests:
+            task.cancel()
 
     async def load_keys(self) -> None:
         """Put the keys of the settings and those of the store in force."""
@@ -89,9 +102,23 @@ class Application:
     async def load_accounts(self) -> None:
         """Put the accounts of the settings and those of the store to work; the sandbox if none."""
         accounts = await all_accounts(self.settings, self.database, self.secret)
-        for account in self.directory.replace(accounts):
-            await account.transport.close()
+        self.leaving += self.directory.replace(accounts)
         self.lists.look_now()
+
+    async def load_changes(self) -> None:
+        """Put in force what another process changed since it was loaded: the command line, say."""
+        for name, load in ((KEYS, self.load_keys), (ACCOUNTS, self.load_accounts)):
+            # Read before the table is: what changes in between is loaded the next time.
+            revision = await self.database.revision(name)
+            if self.revisions.get(name) != revision:
+                await load()
+                self.revisions[name] = revision
+
+    async def close_idle_leavers(self) -> None:
+        """Close accounts that have gone and whose last request has ended."""
+        for account in [account for account in self.leaving if not account.in_flight]:
+            self.leaving.remove(account)
+            await account.transport.close()
 
 
 @asynccontextmanager
@@ -107,21 +134,22 @@ async def running(
     journal = Journal(writer, observe_commit=metrics.commit_seconds.observe)
     application = _assemble(settings, secret, catalog, database, metrics, journal)
     try:
-        await application.load_keys()
-        await application.load_accounts()
+        await application.load_changes()
         async with asyncio.TaskGroup() as tasks:
             watching = [
                 tasks.create_task(_watch_changes(application)),
                 tasks.create_task(_share_state(application)),
                 tasks.create_task(application.lists.run()),
             ]
-            yield application
-            await _drained(application, settings.server.shutdown_grace_s)
-            for task in watching:
-                task.cancel()
-            await journal.close()
+            try:
+                yield application
+                await _drained(application, settings.server.shutdown_grace_s)
+            finally:
+                for task in watching:
+                    task.cancel()
+                await journal.close()
     finally:
-        for account in application.directory.accounts:
+        for account in (*application.directory.accounts, *application.leaving):
             await account.transport.close()
         await writer.close()
         await application.state.close()
@@ -249,22 +277,14 @@ def _known(stored: list[StoredKey], role: KeyRole) -> list[KnownKey]:
 
 
 async def _watch_changes(application: Application) -> None:
-    """Notice keys and accounts that another process changed: the command line, for one."""
-    seen = {KEYS: -1, ACCOUNTS: -1}
-    reload: dict[str, Callable[[], Awaitable[None]]] = {
-        KEYS: application.load_keys,
-        ACCOUNTS: application.load_accounts,
-    }
+    """Notice keys and accounts that another process changed."""
     while True:
-        for name, known in seen.items():
-            try:
-                revision = await application.database.revision(name)
-                if known not in (-1, revision):
-                    await reload[name]()
-                seen[name] = revision
-            except GroxyError as error:
-                application.log.warning("reload failed", table=name, detail=error.detail)
         await asyncio.sleep(_WATCH_EVERY_S)
+        try:
+            await application.load_changes()
+        except GroxyError as error:
+            application.log.warning("reload failed", detail=error.detail or error.message)
+        await application.close_idle_leavers()
 
 
 async def _share_state(application: Application) -> None:
@@ -283,8 +303,9 @@ async def _share_state(application: Application) -> None:
 
 
 async def _drained(application: Application, grace_s: float) -> None:
-    """Wait until no request is open, or the grace is over."""
-    loop = asyncio.get_running_loop()
-    ends_at = loop.time() + grace_s
-    while application.open_requests and loop.time() < ends_at:  # noqa: ASYNC110 - counts down once
-        await asyncio.sleep(0.02)
+    """Wait until no request is open; end those that still are when the grace is over."""
+    if application.open_requests:
+        await asyncio.wait(application.open_requests, timeout=grace_s)
+        application.end_open_requests()
+    if application.open_requests:
+        await asyncio.wait(application.open_requests, timeout=_SETTLE_S)

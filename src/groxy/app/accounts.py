@@ -128,7 +128,12 @@ def check_credentials(name: str, upstream: Upstream, credentials: Credentials) -
     ]
     if upstream.needs_key and not credentials.api_key:
         lacks.append("api_key")
-    if not lacks and not upstream.address(credentials) and upstream.transport(credentials) is None:
+    try:
+        has_way = bool(lacks) or upstream.transport(credentials) or upstream.address(credentials)
+    except ValueError as error:
+        message = f"The account {name!r} at {upstream.name} has a wrong option: {error}."
+        raise GroxyError(ErrorKind.BAD_REQUEST, message, param="accounts") from None
+    if not has_way:
         lacks.append("base_url")
     lacks += [
         f"options.{wanted.name}, one of {', '.join(wanted.choices)}"

@@ -4,6 +4,8 @@ Exit status: 0 when all is well, 1 when a check failed, 2 for wrong usage or set
 """
 
 import sys
+from collections.abc import Iterator
+from typing import NoReturn
 
 import typer
 
@@ -38,5 +40,23 @@ def main() -> None:
     try:
         app()
     except GroxyError as error:
-        typer.secho(error.message, fg="red", err=True)
-        sys.exit(2)
+        _fail(error)
+    except ExceptionGroup as group:
+        # What goes wrong while the gateway runs comes out of its task group.
+        ours, others = group.split(GroxyError)
+        if ours is None or others is not None:
+            raise
+        _fail(next(_leaves(ours)))
+
+
+def _fail(error: GroxyError) -> NoReturn:
+    typer.secho(error.message, fg="red", err=True)
+    sys.exit(2)
+
+
+def _leaves(group: ExceptionGroup[GroxyError]) -> Iterator[GroxyError]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

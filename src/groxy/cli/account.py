@@ -1,23 +1,24 @@
 """`groxy account`: add, list, test and remove accounts. A running gateway notices at once."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from groxy import upstreams
 from groxy.app.accounts import all_accounts, check_credentials, known_upstream
-from groxy.cli.context import Config, DataDir, loaded_settings, opened_store, run
+from groxy.cli.context import Config, DataDir, loaded_settings, opened_store, print_table, run
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.routing.accounts import Account
 from groxy.routing.lists import check
 from groxy.routing.pools import Pool
-from groxy.settings import Loaded
+from groxy.settings import Loaded, rules
 from groxy.store.accounts import StoredAccount, add_account, remove_account
 from groxy.upstreams._base import Credentials
+
+T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -45,9 +46,10 @@ def add(
     """Add an account. Its key is asked for, or read from a file; it is stored sealed."""
     loaded = loaded_settings(config, data_dir)
     owner = known_upstream(upstream, upstreams.discover())
+    _checked("The name", rules.check_account_name, name)
     credentials = Credentials(
         api_key=_read_key(api_key_file, is_needed=owner.needs_key),
-        base_url=base_url.rstrip("/"),
+        base_url=_checked("--base-url", rules.check_web_url, base_url),
         options=dict(_parted(text) for text in option or ()),
     )
     check_credentials(name, owner, credentials)
@@ -75,13 +77,26 @@ async def _add(
 
 
 def _read_key(path: Path | None, *, is_needed: bool) -> str:
-    if path is not None:
-        text = sys.stdin.readline() if str(path) == "-" else path.read_text()
-        return text.strip()
-    if not is_needed:
+    if path is None and not is_needed:
         return ""
-    key: str = typer.prompt("API key", hide_input=True)
-    return key.strip()
+    if path is None:
+        text = typer.prompt("API key", hide_input=True)
+    else:
+        text = _checked(str(path), _content, str(path))
+    return _checked("The key", rules.read_key, text).reveal()
+
+
+def _content(file: str) -> str:
+    if file == "-":
+        return sys.stdin.readline()
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        raise ValueError(message) from None
+    except UnicodeDecodeError:
+        message = "is not a text file"
+        raise ValueError(message) from None
 
 
 def _parted(text: str) -> tuple[str, str]:
@@ -89,19 +104,27 @@ def _parted(text: str) -> tuple[str, str]:
     if not separator:
         message = f"--option {text!r} is not name=value."
         raise GroxyError(ErrorKind.BAD_REQUEST, message, param="option")
-    return name.strip(), value.strip()
+    return name.strip(), _checked(f"--option {name}", rules.read_option, value.strip()).reveal()
+
+
+def _checked(what: str, rule: Callable[[str], T], value: str) -> T:
+    """Return `value` as the settings' rule leaves it; a gateway must not stumble over it later."""
+    try:
+        return rule(value)
+    except ValueError as error:
+        raise GroxyError(ErrorKind.BAD_REQUEST, f"{what} {error}.") from None
 
 
 @app.command("list")
 def show(config: Config = None, data_dir: DataDir = None) -> None:
     """List the accounts of the settings, the environment and the store."""
-    table = Table("name", "upstream", "pool", "address", "from")
-    for account in run(_accounts(loaded_settings(config, data_dir))):
-        address = account.upstream.address(account.credentials) or "in this process"
-        table.add_row(
-            account.name, account.upstream.name, account.pool.value, address, account.origin
-        )
-    Console().print(table)
+    accounts = run(_accounts(loaded_settings(config, data_dir)))
+    print_table(("name", "upstream", "pool", "address", "from"), map(_row, accounts))
+
+
+def _row(account: Account) -> tuple[str, ...]:
+    address = account.upstream.address(account.credentials) or "in this process"
+    return (account.name, account.upstream.name, account.pool.value, address, account.origin)
 
 
 async def _accounts(loaded: Loaded) -> list[Account]:

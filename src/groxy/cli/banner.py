@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from groxy.settings import Loaded, Settings
 
-_ANYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
 
 
 class NewKeys(NamedTuple):
@@ -32,10 +32,13 @@ def banner(loaded: Loaded, new_keys: NewKeys, serving: list[str]) -> str:
 
 def base_url(settings: Settings) -> str:
     """Return the address that a client on this machine uses."""
-    host = settings.server.host
-    if host in _ANYWHERE:
-        host = "127.0.0.1"
+    host = loopback_of(settings.server.host)
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
+
+
+def loopback_of(host: str) -> str:
+    """Return the address under which this machine reaches a server that listens on `host`."""
+    return _ANYWHERE.get(host, host)
 
 
 def _key_in_settings(settings: Settings) -> str:

@@ -1,8 +1,8 @@
-"""What commands share: their options, loading settings, and an open store."""
+"""What commands share: their options, loading settings, an open store, and printing tables."""
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +10,15 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from groxy.core.errors import ErrorKind, GroxyError
 from groxy.observe import logs
 from groxy.settings import Loaded, load_settings
 from groxy.store.database import Database
 from groxy.store.secrets import InstallationSecret
 
 T = TypeVar("T")
+_NO_WRAP_CHARS = 100_000
+"""Wider than any row."""
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="Settings file (TOML). Also GROXY_CONFIG.")
@@ -38,7 +41,12 @@ def loaded_settings(
 ) -> Loaded:
     """Load the settings from everywhere; make the data folder, readable by its owner only."""
     loaded = load_settings(config=config, data_dir=data_dir, flags=flags, environ=os.environ)
-    loaded.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = loaded.settings.data_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        message = f"The data folder {folder} cannot be made: {error.strerror}. Name another one."
+        raise GroxyError(ErrorKind.BAD_REQUEST, message, param="data_dir") from None
     return loaded
 
 
@@ -52,6 +60,29 @@ async def opened_store(loaded: Loaded) -> AsyncIterator[Store]:
         yield Store(database, secret)
     finally:
         await database.close()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table. Into a pipe or a file each row is one line, as wide as it has to be.
+
+    Cells are shown as they are, but for what a terminal would obey: callers choose some of them.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_NO_WRAP_CHARS)
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(_printable(cell)) for cell in row))
+    console.print(table)
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -1,11 +1,9 @@
 """`groxy doctor`: every setting and where it came from, and whether each account works."""
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from groxy.app.accounts import all_accounts
-from groxy.cli.context import Config, DataDir, loaded_settings, opened_store, run
+from groxy.cli.context import Config, DataDir, loaded_settings, opened_store, print_table, run
 from groxy.routing.lists import check
 from groxy.settings import Loaded, shown_settings
 
@@ -13,18 +11,12 @@ from groxy.settings import Loaded, shown_settings
 def doctor(config: Config = None, data_dir: DataDir = None) -> None:
     """Show every setting and where it came from, and check each account with a cheap call."""
     loaded = loaded_settings(config, data_dir)
-    console = Console()
-    table = Table("setting", "value", "from")
-    for shown in shown_settings(loaded):
-        table.add_row(shown.name, shown.value, shown.origin)
-    console.print(table)
+    settings = [(shown.name, shown.value, shown.origin) for shown in shown_settings(loaded)]
+    print_table(("setting", "value", "from"), settings)
     for note in loaded.notes:
-        console.print(f"note: {note}")
+        typer.echo(f"note: {note}")
     verdicts = run(_verdicts(loaded))
-    table = Table("account", "upstream", "pool", "from", "check")
-    for row in verdicts:
-        table.add_row(*row)
-    console.print(table)
+    print_table(("account", "upstream", "pool", "from", "check"), verdicts)
     if any(row[-1] != "ok" for row in verdicts):
         raise typer.Exit(1)
 

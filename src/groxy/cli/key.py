@@ -4,10 +4,8 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from groxy.cli.context import Config, DataDir, loaded_settings, opened_store, run
+from groxy.cli.context import Config, DataDir, loaded_settings, opened_store, print_table, run
 from groxy.settings import Loaded
 from groxy.store.keys import KeyRole, StoredKey, create_key, list_keys, revoke_key
 
@@ -38,11 +36,12 @@ async def _create(loaded: Loaded, name: str, role: KeyRole) -> str:
 def show(config: Config = None, data_dir: DataDir = None) -> None:
     """List the stored keys."""
     keys = run(_keys(loaded_settings(config, data_dir)))
-    table = Table("id", "name", "role", "ends in", "made", "state")
-    for key in keys:
-        state = f"revoked {_day(key.revoked_ms)}" if key.revoked_ms else "in force"
-        table.add_row(key.id, key.name, key.role.value, key.hint, _day(key.created_ms), state)
-    Console().print(table)
+    print_table(("id", "name", "role", "ends in", "made", "state"), map(_row, keys))
+
+
+def _row(key: StoredKey) -> tuple[str, ...]:
+    state = f"revoked {_day(key.revoked_ms)}" if key.revoked_ms else "in force"
+    return (key.id, key.name, key.role.value, key.hint, _day(key.created_ms), state)
 
 
 async def _keys(loaded: Loaded) -> list[StoredKey]:

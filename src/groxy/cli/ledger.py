@@ -4,10 +4,8 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from groxy.cli.context import Config, DataDir, loaded_settings, opened_store, run
+from groxy.cli.context import Config, DataDir, loaded_settings, opened_store, print_table, run
 from groxy.core.money import usd_from_ticks
 from groxy.settings import Loaded
 from groxy.store.entries import AttemptEntry, RequestEntry, attempts_of, last_requests
@@ -27,21 +25,23 @@ def last(
     data_dir: DataDir = None,
 ) -> None:
     """Show the newest requests."""
-    table = Table("time", "request", "key", "asked → served", "outcome", "tokens", "USD", "ms")
-    for entry in run(_last(loaded_settings(config, data_dir), count)):
-        at = datetime.fromtimestamp(entry.at_ms / 1000, UTC).strftime("%m-%d %H:%M:%S")
-        tokens = f"{entry.input_tokens} + {entry.output_tokens}"
-        table.add_row(
-            at,
-            entry.id,
-            entry.key_id,
-            f"{entry.model_asked} → {entry.model_served}",
-            entry.outcome,
-            tokens + (" (estimated)" if entry.usage_estimated else ""),
-            f"{usd_from_ticks(entry.cost_ticks):f}",
-            f"{entry.duration_us / 1000:.1f}",
-        )
-    Console().print(table)
+    entries = run(_last(loaded_settings(config, data_dir), count))
+    columns = ("time", "request", "key", "asked → served", "outcome", "tokens", "USD", "ms")
+    print_table(columns, map(_request_row, entries))
+
+
+def _request_row(entry: RequestEntry) -> tuple[str, ...]:
+    tokens = f"{entry.input_tokens} + {entry.output_tokens}"
+    return (
+        datetime.fromtimestamp(entry.at_ms / 1000, UTC).strftime("%m-%d %H:%M:%S"),
+        entry.id,
+        entry.key_id,
+        f"{entry.model_asked} → {entry.model_served}",
+        entry.outcome,
+        tokens + (" (estimated)" if entry.usage_estimated else ""),
+        f"{usd_from_ticks(entry.cost_ticks):f}",
+        f"{entry.duration_us / 1000:.1f}",
+    )
 
 
 async def _last(loaded: Loaded, count: int) -> list[RequestEntry]:
@@ -52,19 +52,22 @@ async def _last(loaded: Loaded, count: int) -> list[RequestEntry]:
 @app.command("attempts")
 def attempts(request_id: str, config: Config = None, data_dir: DataDir = None) -> None:
     """Show the attempts of one request, by the id in its `x-request-id` header."""
-    table = Table("#", "upstream", "account", "sent → served", "outcome", "status", "USD", "ms")
-    for entry in run(_attempts(loaded_settings(config, data_dir), request_id)):
-        table.add_row(
-            str(entry.number),
-            entry.upstream,
-            entry.account_id,
-            f"{entry.model_sent} → {entry.model_served}",
-            entry.outcome,
-            str(entry.status),
-            f"{usd_from_ticks(entry.cost_ticks):f} ({entry.cost_source})",
-            f"{entry.duration_us / 1000:.1f}",
-        )
-    Console().print(table)
+    entries = run(_attempts(loaded_settings(config, data_dir), request_id))
+    columns = ("#", "upstream", "account", "sent → served", "outcome", "status", "USD", "ms")
+    print_table(columns, map(_attempt_row, entries))
+
+
+def _attempt_row(entry: AttemptEntry) -> tuple[str, ...]:
+    return (
+        str(entry.number),
+        entry.upstream,
+        entry.account_id,
+        f"{entry.model_sent} → {entry.model_served}",
+        entry.outcome,
+        str(entry.status),
+        f"{usd_from_ticks(entry.cost_ticks):f} ({entry.cost_source})",
+        f"{entry.duration_us / 1000:.1f}",
+    )
 
 
 async def _attempts(loaded: Loaded, request_id: str) -> list[AttemptEntry]:

@@ -3,11 +3,9 @@
 from decimal import Decimal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from groxy.app.accounts import all_accounts
-from groxy.cli.context import Config, DataDir, loaded_settings, opened_store, run
+from groxy.cli.context import Config, DataDir, loaded_settings, opened_store, print_table, run
 from groxy.core.money import TokenPrice, usd_from_ticks
 from groxy.routing.accounts import Directory
 from groxy.routing.catalog import Catalog, Model
@@ -26,15 +24,17 @@ def models() -> None:
 @app.command("list")
 def show(config: Config = None, data_dir: DataDir = None) -> None:
     """List what GET /v1/models would list, with what each name sends and costs."""
-    table = Table("model", "sends", "pool from", "context", "USD per million: in / cached / out")
-    for model in run(_models(loaded_settings(config, data_dir))):
-        if isinstance(model, str):
-            table.add_row(model, model, "", "", "")
-            continue
-        sends = f"{model.sends} ({model.effort})" if model.effort else model.sends
-        price = _shown(model.price.base) if model.price else ""
-        table.add_row(model.id, sends, model.tier.value, f"{model.context_tokens:,}", price)
-    Console().print(table)
+    models = run(_models(loaded_settings(config, data_dir)))
+    columns = ("model", "sends", "pool from", "context", "USD per million: in / cached / out")
+    print_table(columns, map(_row, models))
+
+
+def _row(model: Model | str) -> tuple[str, ...]:
+    if isinstance(model, str):
+        return (model, model, "", "", "")
+    sends = f"{model.sends} ({model.effort})" if model.effort else model.sends
+    price = _shown(model.price.base) if model.price else ""
+    return (model.id, sends, model.tier.value, f"{model.context_tokens:,}", price)
 
 
 async def _models(loaded: Loaded) -> list[Model | str]:

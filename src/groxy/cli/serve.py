@@ -7,7 +7,10 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -15,18 +18,23 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
-from groxy.app import Application, running
-from groxy.cli.banner import NewKeys, banner
+from groxy.app import running
+from groxy.app.accounts import all_accounts
+from groxy.cli.banner import NewKeys, banner, loopback_of
 from groxy.cli.context import Config, DataDir, loaded_settings, opened_store
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.observe import logs
 from groxy.observe.metrics import MULTIPROCESS_VARIABLE
+from groxy.routing.accounts import Account
 from groxy.settings import Loaded, Settings
 from groxy.store.database import Database
 from groxy.store.keys import KeyRole, create_key, list_keys
 from groxy.store.secrets import InstallationSecret
 
+_ASK_AGAIN_S = 0.01
 _BACKLOG = 4096
+_GOODBYE_S = 2.0
+"""For telling clients that their requests are ended."""
 _MAX_OPEN = 1_000_000
 """Granian's own bound on open requests; accounts and keys have bounds of their own."""
 
@@ -64,9 +72,16 @@ async def _serve_here(loaded: Loaded) -> None:
     async with running(settings) as application:
         new_keys = await make_first_keys(settings, application.database, application.secret)
         await application.load_keys()
-        _say(loaded, new_keys, application)
+        text = banner(loaded, new_keys, _serving(application.directory.accounts))
+        print_once_open(text, settings.server.host, settings.server.port)
         calm_garbage_collection()
-        await serve_asgi(application, settings.server.host, settings.server.port)
+        await serve_asgi(
+            application,
+            settings.server.host,
+            settings.server.port,
+            grace_s=settings.server.shutdown_grace_s,
+            end_open_requests=application.end_open_requests,
+        )
 
 
 def calm_garbage_collection() -> None:
@@ -80,8 +95,19 @@ def calm_garbage_collection() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-async def serve_asgi(application: Any, host: str, port: int) -> None:  # noqa: ANN401 - any ASGI app
-    """Serve an ASGI application without lifespan until the process is told to stop."""
+async def serve_asgi(
+    application: Any,  # noqa: ANN401 - any ASGI application
+    host: str,
+    port: int,
+    *,
+    grace_s: float = 0.0,
+    end_open_requests: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve an ASGI application without lifespan until the process is told to stop.
+
+    Then take no more connections and wait for the open ones. After `grace_s`, or a second signal,
+    `end_open_requests` is called; who does not take even that is left behind.
+    """
     server = Server(
         application,
         host,
@@ -93,9 +119,19 @@ async def serve_asgi(application: Any, host: str, port: int) -> None:  # noqa: A
         backpressure=_MAX_OPEN,
     )
     loop = asyncio.get_running_loop()
+    patience = asyncio.timeout(None)
+
+    def stop() -> None:
+        left_s = grace_s if patience.when() is None else 0.0
+        server.stop()  # type: ignore[no-untyped-call]  # granian
+        loop.call_later(left_s, end_open_requests)
+        patience.reschedule(loop.time() + left_s + _GOODBYE_S)
+
     for signal_number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signal_number, server.stop)
-    await server.serve()
+        loop.add_signal_handler(signal_number, stop)
+    with suppress(TimeoutError):
+        async with patience:
+            await server.serve()
 
 
 async def make_first_keys(
@@ -111,14 +147,38 @@ async def make_first_keys(
     return NewKeys(caller, operator)
 
 
-def _say(loaded: Loaded, new_keys: NewKeys, application: Application) -> None:
-    serving = [
+def _serving(accounts: Iterable[Account]) -> list[str]:
+    return [
         f"{account.name} ({account.upstream.name})"
         if account.name != account.upstream.name
         else account.name
-        for account in application.directory.accounts
+        for account in accounts
     ]
-    typer.echo(banner(loaded, new_keys, serving))
+
+
+def print_once_open(text: str, host: str, port: int) -> None:
+    """Print `text` as soon as requests to this port are answered; return at once.
+
+    Servers do not say when they are ready, so a thread asks, which works for all of them.
+    """
+    threading.Thread(target=_print_once_open, args=(text, host, port), daemon=True).start()
+
+
+def _print_once_open(text: str, host: str, port: int) -> None:
+    from http.client import HTTPConnection, HTTPException
+
+    while True:
+        connection = HTTPConnection(loopback_of(host), port, timeout=5)
+        try:
+            connection.request("GET", "/health")
+            connection.getresponse()
+        except (OSError, HTTPException):
+            time.sleep(_ASK_AGAIN_S)
+        else:
+            typer.echo(text)
+            return
+        finally:
+            connection.close()
 
 
 def _serve_with_workers(loaded: Loaded) -> None:
@@ -151,10 +211,12 @@ def _serve_with_workers(loaded: Loaded) -> None:
 
 async def _prepare(loaded: Loaded) -> None:
     """Do once what workers must not do at the same time: migrate, and make the first keys."""
+    settings = loaded.settings
     async with opened_store(loaded) as store:
-        new_keys = await make_first_keys(loaded.settings, store.database, store.secret)
-    names = [account.name for account in loaded.settings.accounts] or ["sandbox"]
-    typer.echo(banner(loaded, new_keys, names))
+        accounts = await all_accounts(settings, store.database, store.secret)
+        new_keys = await make_first_keys(settings, store.database, store.secret)
+    text = banner(loaded, new_keys, _serving(accounts))
+    print_once_open(text, settings.server.host, settings.server.port)
 
 
 def _check_port_is_free(host: str, port: int) -> None:

@@ -10,6 +10,7 @@ import os
 from groxy.app import running
 from groxy.cli.context import loaded_settings
 from groxy.cli.serve import calm_garbage_collection
+from groxy.core.errors import GroxyError
 from groxy.observe import logs
 from groxy.observe.metrics import MULTIPROCESS_VARIABLE
 from groxy.settings import Loaded
@@ -37,9 +38,16 @@ class _Worker:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         is_multiprocess = MULTIPROCESS_VARIABLE in os.environ
-        async with running(self._loaded.settings, is_multiprocess=is_multiprocess) as application:
-            self._application = application
-            calm_garbage_collection()
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
+        try:
+            async with running(
+                self._loaded.settings, is_multiprocess=is_multiprocess
+            ) as application:
+                self._application = application
+                calm_garbage_collection()
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+        except GroxyError as error:
+            # Servers take a crash for an application without lifespan, and serve without it.
+            await send({"type": "lifespan.startup.failed", "message": error.message})
+            return
         await send({"type": "lifespan.shutdown.complete"})

@@ -1,17 +1,19 @@
 """Money: integer ticks, never floats. One tick is 10^-10 US dollar, xAI's own billing unit."""
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 
 from groxy.core.usage import Usage
 
 TICKS_PER_USD = 10_000_000_000
 _TOKENS_PER_PRICE_UNIT = 1_000_000
+_ROUNDING_UP = Context(rounding=ROUND_CEILING)
 
 
 def ticks_from_usd(amount: Decimal) -> int:
     """Return `amount` dollars in ticks, rounded up so that a fraction is never given away."""
-    return int((amount * TICKS_PER_USD).to_integral_value(rounding=ROUND_CEILING))
+    ticks = _ROUNDING_UP.multiply(amount, Decimal(TICKS_PER_USD))
+    return int(ticks.to_integral_value(rounding=ROUND_CEILING))
 
 
 def usd_from_ticks(ticks: int) -> Decimal:

@@ -1,10 +1,9 @@
 """Token usage, one shape for every dialect and upstream."""
 
-from dataclasses import dataclass, replace
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """What one attempt consumed, in tokens.
 
     `cached_tokens` is a part of `input_tokens`; `reasoning_tokens` is a part of `output_tokens`.
@@ -37,7 +36,7 @@ def clamped(usage: Usage) -> Usage:
     """Return `usage` with impossible figures mended: no negative counts, no part over its whole."""
     input_tokens = max(usage.input_tokens, 0)
     output_tokens = max(usage.output_tokens, 0)
-    return replace(
+    return msgspec.structs.replace(
         usage,
         input_tokens=input_tokens,
         cached_tokens=min(max(usage.cached_tokens, 0), input_tokens),

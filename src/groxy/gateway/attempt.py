@@ -5,10 +5,11 @@ a `GroxyError`, after which the pipeline decides whether another candidate may t
 attempt used and cost is noted in its trail in either case.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import aclosing
+
+import msgspec
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.money import Price
@@ -32,8 +33,7 @@ PassOn = Callable[[bytes], Awaitable[None]]
 """Sends bytes of a stream to the client."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What all attempts of a request have in common."""
 
     dialect: Dialect
@@ -66,11 +66,8 @@ class AttemptRun:
             self._attempt.first_event = time.perf_counter()
             whole = self._read_whole(body)
             tally, usage = whole.tally, whole.reported_usage()
-        except GroxyError as error:
-            self._note_end(error.kind, tally, usage)
-            raise
-        except asyncio.CancelledError:
-            self._note_end(ErrorKind.CANCELLED, tally, usage)
+        except BaseException as error:
+            self._note_end(_kind_of(error), tally, usage)
             raise
         return whole.encode(self._note_end(None, tally, usage))
 
@@ -80,11 +77,8 @@ class AttemptRun:
         relay = question.dialect.relay(question.asked, self._upstream.usage_rules)
         try:
             await question.vigil.attempt(self._fetch_stream(relay, pass_on))
-        except GroxyError as error:
-            self._note_end(error.kind, relay.tally, relay.reported_usage())
-            raise
-        except asyncio.CancelledError:
-            self._note_end(ErrorKind.CANCELLED, relay.tally, relay.reported_usage())
+        except BaseException as error:
+            self._note_end(_kind_of(error), relay.tally, relay.reported_usage())
             raise
         return relay.finish(self._note_end(None, relay.tally, relay.reported_usage()))
 
@@ -99,8 +93,10 @@ class AttemptRun:
         reply = await self._send(is_stream=True)
         try:
             await self._relay(reply, relay, pass_on)
-        finally:
+        except BaseException:
             reply.close()
+            raise
+        reply.release()
 
     async def _send(self, *, is_stream: bool) -> Reply:
         """Send the request; return the reply if it is a good one."""
@@ -149,13 +145,14 @@ class AttemptRun:
             yield relay.feed_whole(await reply.read(_MAX_REPLY_BYTES))
             return
         heard = self._question.vigil.heard
-        async for chunk in reply.chunks():
-            heard()
-            piece = relay.feed(chunk)
-            if piece:
-                yield piece
-            if relay.is_done:
-                return
+        async with aclosing(reply.chunks()) as chunks:
+            async for chunk in chunks:
+                heard()
+                piece = relay.feed(chunk)
+                if piece:
+                    yield piece
+                if relay.is_done:
+                    return
         yield relay.close()
 
     def _read_whole(self, body: bytes) -> WholeReply:
@@ -199,6 +196,11 @@ class AttemptRun:
             output_tokens=question.counter.count("".join(tally.output)),
             estimated=True,
         )
+
+
+def _kind_of(error: BaseException) -> ErrorKind:
+    """Return what an attempt that ended like this is entered as; a crash must not look served."""
+    return error.kind if isinstance(error, GroxyError) else ErrorKind.INTERNAL
 
 
 async def _beginning_of(reply: Reply, limit: int) -> bytes:

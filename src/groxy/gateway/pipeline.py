@@ -1,8 +1,11 @@
 """The steps of one request, in the order that the package's docstring numbers them."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+import msgspec
 
 from groxy.core.errors import ErrorKind, GroxyError, NextStep
 from groxy.core.money import Price
@@ -29,8 +32,7 @@ _STREAM_HEADERS = [
 _BILLED_OUTCOMES = frozenset({OK, ErrorKind.CANCELLED.value})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A request as `api` hands it in: who asks what, in which dialect."""
 
     request_id: str
@@ -78,7 +80,8 @@ class _Answer:
         self._trail = Trail(
             request_id=call.request_id, key_id=call.caller.key_id, dialect=call.dialect.name
         )
-        self._adjusted: list[str] = []
+        self._run: AttemptRun | None = None
+        """The newest attempt."""
         self._error: GroxyError | None = None
         self._has_started = False
         self._has_begun = False
@@ -97,6 +100,9 @@ class _Answer:
                 last_bytes = await self._attempts(asked, plan)
         except GroxyError as error:
             self._error = error
+        except asyncio.CancelledError:  # the gateway stops, and has waited long enough
+            message = "The gateway was stopped before the reply was complete. Try again."
+            self._error = GroxyError(ErrorKind.INTERNAL, message)
         except Exception as error:  # a defect of ours must not take the books with it
             self._gateway.log.exception("request crashed", request=self._call.request_id)
             message = "The gateway made a mistake. Quote the request id when you report it."
@@ -143,12 +149,14 @@ class _Answer:
             account_id=account.id,
             model_sent=candidate.model_sent,
         )
-        run = AttemptRun(question, candidate, attempt)
+        run = self._run = AttemptRun(question, candidate, attempt)
         account.in_flight += 1
         try:
             last_bytes = await (run.stream(self._pass_on) if self._trail.is_stream else run.whole())
         except GroxyError as error:
             gateway.directory.note_failure(account, error)
+            if error.kind is ErrorKind.UPSTREAM_LIMITED and error.retry_after_s is None:
+                error.retry_after_s = account.rest_until - gateway.directory.now()
             gateway.log.info(
                 "attempt failed",
                 request=self._call.request_id,
@@ -160,7 +168,6 @@ class _Answer:
             raise
         finally:
             account.in_flight -= 1
-            self._adjusted = run.adjusted
         gateway.directory.note_success(account)
         return last_bytes
 
@@ -171,6 +178,7 @@ class _Answer:
             await self._start(_OK_STATUS, _STREAM_HEADERS)
         self._has_begun = True
         await self._client.send(piece, is_last=False)
+        self._vigil.sent()
 
     async def _break_silence(self) -> None:
         """Keep the client's connection alive while the upstream is silent."""
@@ -261,8 +269,8 @@ class _Answer:
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self._has_started = True
         trailing = [(b"x-groxy-attempts", b"%d" % len(self._trail.attempts))]
-        if self._adjusted:
-            trailing.append((b"x-groxy-adjusted", ", ".join(self._adjusted).encode()))
+        if self._run is not None and self._run.adjusted:
+            trailing.append((b"x-groxy-adjusted", ", ".join(self._run.adjusted).encode()))
         await self._client.start(status, headers + trailing)
 
 
@@ -287,10 +295,11 @@ def _may_try_another(error: GroxyError) -> bool:
 def _most_telling(failures: list[GroxyError]) -> GroxyError:
     """Return the failure that helps a caller most, when every candidate failed.
 
-    What the caller can mend comes first, then what waiting mends, then the last that happened.
+    What the caller can mend comes first, then what waiting mends (the shortest wait), then the
+    last that happened.
     """
     for kind in (ErrorKind.UNSUPPORTED, ErrorKind.UPSTREAM_LIMITED):
-        for error in failures:
-            if error.kind is kind:
-                return error
+        found = [error for error in failures if error.kind is kind]
+        if found:
+            return min(found, key=lambda error: error.retry_after_s or 0.0)
     return failures[-1]

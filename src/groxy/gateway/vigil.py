@@ -71,6 +71,7 @@ class Vigil:
         self._attempt_since = now
         self._heard_at = 0.0
         self._sent_at = now
+        self._sending_since = 0.0
 
     @property
     def is_over(self) -> bool:
@@ -123,10 +124,15 @@ class Vigil:
 
     async def sending(self) -> None:
         """Note that something goes to the client now; wait while a comment is on its way."""
-        self._sent_at = self._loop.time()
+        self._sent_at = self._sending_since = self._loop.time()
         if self._comment is not None:
             await asyncio.wait([self._comment])
             self._comment = None
+
+    def sent(self) -> None:
+        """Note that the client took it. As long as it did not, the upstream was not read."""
+        self._sending_since = 0.0
+        self._heard_at = self._loop.time()
 
     def _look(self) -> None:
         """Look at the clock and the client, and come back when something may be due."""
@@ -138,28 +144,44 @@ class Vigil:
         error = self._overdue(now)
         if error is not None:
             self._cancel(error)
-        elif self._break_silence is not None and self._is_silent(now):
+        elif now >= self._sent_at + self._deadlines.keepalive_s:
             self._sent_at = now
-            self._comment = self._loop.create_task(self._break_silence())
+            if self._break_silence is not None and self._may_comment():
+                self._comment = self._loop.create_task(self._break_silence())
         self._timer = self._loop.call_at(self._next_look(now), self._look)
 
     def _overdue(self, now: float) -> GroxyError | None:
         if now >= self._ends_at:
             self._over = _late("The request took longer than this gateway allows.")
             return self._over
-        if self._heard_at == 0.0 and now >= self._attempt_since + self._deadlines.first_event_s:
+        if now < self._deadline():
+            return None
+        if self._sending_since:
+            self._over = GroxyError(ErrorKind.CANCELLED, "The client stopped reading.")
+            return self._over
+        if self._heard_at == 0.0:
             return _late("The upstream did not begin to answer in time.")
-        if self._heard_at and now >= self._heard_at + self._deadlines.idle_s:
-            return _late("The upstream fell silent in the middle of its answer.")
-        return None
+        return _late("The upstream fell silent in the middle of its answer.")
 
-    def _is_silent(self, now: float) -> bool:
-        is_quiet = now >= self._sent_at + self._deadlines.keepalive_s
-        return is_quiet and (self._comment is None or self._comment.done())
+    def _deadline(self) -> float:
+        """Return until when the upstream must be heard of, or the client take what it gets."""
+        if self._sending_since:
+            return self._sending_since + self._deadlines.idle_s
+        if self._heard_at == 0.0:
+            return self._attempt_since + self._deadlines.first_event_s
+        return self._heard_at + self._deadlines.idle_s
+
+    def _may_comment(self) -> bool:
+        """A client that has not taken yet what it was sent is not sent more."""
+        return not self._sending_since and (self._comment is None or self._comment.done())
 
     def _next_look(self, now: float) -> float:
         deadlines = self._deadlines
+        # When the next deadline passes as things are now; or, if they change meanwhile, before
+        # the one that will hold then.
         due = min(self._ends_at, now + deadlines.idle_s, now + deadlines.first_event_s)
+        if self._is_attempting:
+            due = min(due, self._deadline())
         if self._break_silence is not None:
             due = min(due, self._sent_at + deadlines.keepalive_s)
         return max(due, now + 0.01)

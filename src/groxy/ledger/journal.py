@@ -62,7 +62,7 @@ class Journal:
     def _end_group(
         self, group: list[_Pending], began: float, written: "asyncio.Future[None]"
     ) -> None:
-        error = written.exception()
+        error = _fate_of(written)
         if error is None:
             self._observe_commit(time.perf_counter() - began)
         for _, _, committed in group:
@@ -76,6 +76,14 @@ class Journal:
             self._begin_group()
         else:
             self._idle.set()
+
+
+def _fate_of(written: "asyncio.Future[None]") -> BaseException | None:
+    """Return why a group was not written, or None when it was."""
+    if written.cancelled():
+        message = "The reply could not be entered in the books. Try again."
+        return GroxyError(ErrorKind.STORE_DOWN, message, detail="the writer was stopped")
+    return written.exception()
 
 
 def _copy(error: BaseException) -> BaseException:

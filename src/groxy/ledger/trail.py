@@ -14,6 +14,7 @@ from groxy.store.entries import AttemptEntry, RequestEntry
 
 OK = "ok"
 NOTHING = Usage()
+_MAX_NAME = 256
 
 
 def now_ms() -> int:
@@ -49,8 +50,8 @@ class Attempt:
             self.at_ms,
             self.upstream,
             self.account_id,
-            self.model_sent,
-            self.model_served,
+            _bounded(self.model_sent),
+            _bounded(self.model_served),
             self.outcome,
             self.status,
             usage.input_tokens,
@@ -102,9 +103,9 @@ class Trail:
             self.key_id,
             self.dialect,
             self.is_stream,
-            self.model_asked,
-            last.model_sent if last else "",
-            last.model_served if last else "",
+            _bounded(self.model_asked),
+            _bounded(last.model_sent) if last else "",
+            _bounded(last.model_served) if last else "",
             last.account_id if last else "",
             outcome,
             status,
@@ -119,6 +120,14 @@ class Trail:
             _micros(time.perf_counter() - self.began),
         )
         return entry, [attempt.entry(self.request_id) for attempt in self.attempts]
+
+
+def _bounded(name: str) -> str:
+    """Return a model's name as the books can hold it: callers and upstreams choose it freely.
+
+    PostgreSQL takes no NUL, and one line that it refuses would take its whole group with it.
+    """
+    return name[:_MAX_NAME].replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _micros(seconds: float) -> int:

@@ -10,6 +10,8 @@ import random
 from dataclasses import dataclass
 from operator import itemgetter
 
+import msgspec
+
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.routing.accounts import Account, AccountState, Directory
 from groxy.routing.catalog import Capability, Catalog, Model
@@ -29,8 +31,7 @@ class Candidate:
     model_sent: str
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """The candidates of one request, best first, and what they all have in common."""
 
     model: Model | None

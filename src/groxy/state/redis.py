@@ -4,6 +4,7 @@ One key per resting account, which expires by itself. Every failure of the serve
 """
 
 import time
+from contextlib import suppress
 from typing import Self
 
 import msgspec
@@ -39,7 +40,7 @@ class RedisState:
         """Let an account rest."""
         left_ms = int((cool_down.until - time.time_ns() / 1e9) * 1000)
         if left_ms <= 0:
-            return
+            return await self.warm(account_id)
         value = msgspec.json.encode(_Rest(cool_down.until, cool_down.reason))
         try:
             await self._client.set(_PREFIX + account_id, value, px=left_ms)
@@ -63,9 +64,11 @@ class RedisState:
             raise _down(error) from error
         for name, value in zip(names, values, strict=True):
             if value is not None:
-                rest = _decoder.decode(value)
-                account_id = name.decode().removeprefix(_PREFIX)
-                resting[account_id] = CoolDown(until=rest.until, reason=rest.reason)
+                # What another version of Groxy may have written tells us nothing.
+                with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+                    rest = _decoder.decode(value)
+                    account_id = name.decode().removeprefix(_PREFIX)
+                    resting[account_id] = CoolDown(until=rest.until, reason=rest.reason)
         return resting
 
     async def ping(self) -> None:

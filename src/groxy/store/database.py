@@ -3,8 +3,9 @@
 In: an SQLAlchemy URL (SQLite or PostgreSQL). Out: an engine that the other files here query.
 """
 
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +21,11 @@ from groxy.store import tables
 SCHEMA_VERSION = "0001"
 """The newest migration; a test keeps it in step with `migrations/versions`."""
 _SQLITE_BUSY_MS = 10_000
+_IN_MEMORY = (None, "", ":memory:")
+_LOCK_SQLITE = "BEGIN IMMEDIATE"
+"""The driver itself begins no transaction before DDL, so a migration could stay half done."""
+_LOCK_POSTGRES = "SELECT pg_advisory_xact_lock(7176)"
+"""The number is arbitrary, and Groxy's alone."""
 
 
 class Database:
@@ -41,15 +47,22 @@ class Database:
         database = cls(engine)
         try:
             await database._migrate()
-        except (SQLAlchemyError, OSError) as error:
+        except BaseException as error:
             await engine.dispose()
-            raise _down(error) from error
+            if isinstance(error, SQLAlchemyError | OSError):
+                raise _down(error) from error
+            raise
         return database
 
     @property
     def is_sqlite(self) -> bool:
-        """True for SQLite, which has one writer and lives in a file."""
+        """True for SQLite, which has one writer."""
         return self.engine.dialect.name == "sqlite"
+
+    @property
+    def is_sqlite_file(self) -> bool:
+        """True for SQLite in a file, which others can open too, and not in this process's memory."""
+        return self.is_sqlite and self.engine.url.database not in _IN_MEMORY
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -72,22 +85,18 @@ class Database:
 
     async def _migrate(self) -> None:
         async with self.engine.begin() as connection:
-            version = await connection.run_sync(_schema_version)
-            if version == SCHEMA_VERSION:
+            if await connection.run_sync(_is_current):
                 return
-            if version is not None and version > SCHEMA_VERSION:
-                message = (
-                    f"The database is at schema {version}, written by a newer Groxy than this one "
-                    f"(schema {SCHEMA_VERSION}). Upgrade Groxy, or restore the backup of before."
-                )
-                raise GroxyError(ErrorKind.STORE_DOWN, message)
-            await connection.run_sync(_upgrade)
+            # Others may be starting too: one migrates, as a whole or not at all; the rest wait.
+            await connection.exec_driver_sql(_LOCK_SQLITE if self.is_sqlite else _LOCK_POSTGRES)
+            if not await connection.run_sync(_is_current):
+                await connection.run_sync(_upgrade)
 
 
 def resolved(url: str, data_dir: Path) -> URL:
     """Return `url` with a relative SQLite path taken from the data folder."""
     parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+    if parsed.get_backend_name() != "sqlite" or parsed.database in _IN_MEMORY:
         return parsed
     return parsed.set(database=str(data_dir / str(parsed.database)))
 
@@ -103,10 +112,25 @@ async def bump(connection: AsyncConnection, name: str) -> None:
 def set_sqlite_pragmas(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI connection
     """Make SQLite durable and concurrent: write-ahead log, synced on every commit."""
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute(f"PRAGMA busy_timeout={_SQLITE_BUSY_MS}")
+    cursor.execute("PRAGMA synchronous=FULL")
+    # The file keeps its mode. SQLite waits for nobody here, so two who start at once collide: then
+    # the other one switches it.
+    with suppress(sqlite3.OperationalError):
+        cursor.execute("PRAGMA journal_mode=WAL")
     cursor.close()
+
+
+def _is_current(connection: sa.Connection) -> bool:
+    """Return whether the schema is ours; raise STORE_DOWN when it is newer."""
+    version = _schema_version(connection)
+    if version is not None and version > SCHEMA_VERSION:
+        message = (
+            f"The database is at schema {version}, written by a newer Groxy than this one "
+            f"(schema {SCHEMA_VERSION}). Upgrade Groxy, or restore the backup of before."
+        )
+        raise GroxyError(ErrorKind.STORE_DOWN, message)
+    return version == SCHEMA_VERSION
 
 
 def _schema_version(connection: sa.Connection) -> str | None:

@@ -95,7 +95,7 @@ class EntryWriter(Protocol):
 
 def entry_writer(database: Database) -> EntryWriter:
     """Return the fastest writer for a database."""
-    return _SqliteWriter(database) if database.is_sqlite else _AsyncWriter(database)
+    return _SqliteWriter(database) if database.is_sqlite_file else _AsyncWriter(database)
 
 
 async def last_requests(database: Database, limit: int) -> list[RequestEntry]:
@@ -127,6 +127,10 @@ def _insert_sql(table: sa.Table, fields: Sequence[str], dialect: sa.Dialect) -> 
     return str(compiled)
 
 
+_WRITE_ERRORS = (sqlite3.Error, OSError, OverflowError, UnicodeError)
+"""The last two: a number or a text that SQLite cannot hold. The thread has to outlive them all."""
+
+
 class _SqliteWriter:
     """Writes from a thread of its own over one connection of the driver itself.
 
@@ -134,7 +138,7 @@ class _SqliteWriter:
     """
 
     def __init__(self, database: Database) -> None:
-        self._path = database.engine.url.database or ":memory:"
+        self._path = str(database.engine.url.database)
         dialect = database.engine.dialect
         self._requests_sql = _insert_sql(tables.requests, RequestEntry._fields, dialect)
         self._attempts_sql = _insert_sql(tables.attempts, AttemptEntry._fields, dialect)
@@ -172,7 +176,7 @@ class _SqliteWriter:
             with connection:
                 connection.executemany(self._requests_sql, requests)
                 connection.executemany(self._attempts_sql, attempts)
-        except (sqlite3.Error, OSError) as error:
+        except _WRITE_ERRORS as error:
             self._disconnect()
             return _not_written(error)
         return None

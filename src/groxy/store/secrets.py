@@ -9,6 +9,8 @@ import hashlib
 import hmac
 import os
 import secrets
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -34,16 +36,9 @@ class InstallationSecret:
     def of(cls, data_dir: Path) -> Self:
         """Return the data folder's secret; create it, readable by the owner only, if it is new."""
         path = data_dir / SECRET_FILE
-        try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        except FileExistsError:
-            return cls(_checked(path.read_bytes(), path))
-        with os.fdopen(descriptor, "wb") as file:
-            secret = secrets.token_bytes(_SECRET_BYTES)
-            file.write(secret)
-            file.flush()
-            os.fsync(file.fileno())
-        return cls(secret)
+        if not path.exists():
+            _create(path)
+        return cls(_checked(path.read_bytes(), path))
 
     def digest(self, key: str) -> bytes:
         """Return the digest under which a caller's key is kept and looked up."""
@@ -58,6 +53,8 @@ class InstallationSecret:
         """Decrypt what `seal` made; raise STORE_DOWN when the secret is another one."""
         nonce = sealed[1 : 1 + _NONCE_BYTES]
         try:
+            if not sealed.startswith(_VERSION):
+                raise InvalidTag
             return self._cipher.decrypt(nonce, sealed[1 + _NONCE_BYTES :], owner.encode())
         except (InvalidTag, ValueError):
             message = (
@@ -69,6 +66,21 @@ class InstallationSecret:
 
 def _derived(secret: bytes, purpose: bytes) -> bytes:
     return hmac.digest(secret, purpose, hashlib.sha256)
+
+
+def _create(path: Path) -> None:
+    """Write a new secret, whole or not at all; of several processes the first one's counts."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    draft = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(_SECRET_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            path.hardlink_to(draft)
+    finally:
+        draft.unlink()
 
 
 def _checked(secret: bytes, path: Path) -> bytes:

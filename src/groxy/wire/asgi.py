@@ -31,7 +31,8 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
         said = "Compressed request bodies are not supported. Send the body without encoding."
         raise GroxyError(ErrorKind.BAD_REQUEST, said, param="content-encoding")
     declared = header(scope, b"content-length")
-    if declared is not None and declared.isdigit() and int(declared) > limit:
+    # Nineteen digits are more than any limit; int() refuses thousands of them.
+    if declared is not None and declared.isdecimal() and int(declared[:19]) > limit:
         raise _too_large(limit)
     pieces: list[bytes] = []
     size = 0

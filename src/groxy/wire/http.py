@@ -6,11 +6,12 @@ BAD_REPLY. Follows no redirect (a credential must not travel), retries nothing, 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from groxy.core.errors import ErrorKind, GroxyError
@@ -19,11 +20,12 @@ _POOL_SIZE = 4096
 """Connections per account; the attempt limits decide long before this bound is felt."""
 _POOL_IDLE_S = 30.0
 _KNOWN_URLS = 64
+_LINGER_S = 1.0
+"""How long the end of a body may take behind the stream's own last event."""
 _READ_BUFFER_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     """One request to an upstream."""
 
     url: str
@@ -49,8 +51,12 @@ class Reply(Protocol):
         """Return the whole body, or raise BAD_REPLY when it is longer than `limit` bytes."""
         ...
 
-    def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncGenerator[bytes]:
         """Yield the body as it arrives."""
+        ...
+
+    def release(self) -> None:
+        """Keep the connection if the little that may be left of the body comes soon."""
         ...
 
     def close(self) -> None:
@@ -101,7 +107,7 @@ class HttpReply:
                 )
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes]:
         """Yield the body as it arrives."""
         content = self._response.content
         try:
@@ -109,6 +115,11 @@ class HttpReply:
                 yield chunk
         except (aiohttp.ClientError, OSError) as error:
             raise _broken(error) from error
+
+    def release(self) -> None:
+        """Keep the connection if the little that may be left of the body comes soon."""
+        if self._response.connection is not None:
+            asyncio.get_running_loop().call_later(_LINGER_S, self._response.close)
 
     def close(self) -> None:
         """Drop the connection if the body was not read to its end."""
@@ -140,7 +151,8 @@ class HttpTransport:
                 headers=outgoing.headers,
                 allow_redirects=False,
             )
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # ValueError: an address or a header that cannot be sent, such as a key with a line end.
             raise _unreachable(error) from error
         return HttpReply(response)
 

@@ -20,6 +20,9 @@ Fields = dict[str, msgspec.Raw]
 JSON = dict[str, "JSON"] | list["JSON"] | str | int | float | bool | None
 
 encode = msgspec.json.encode
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises; also for what a shallower decoding of the same bytes passed over."""
+
 _fields_decoder = msgspec.json.Decoder(Fields)
 _PATH = re.compile(r" - at `(key in )?\$\.?([^`]*)`$")
 
@@ -75,6 +78,8 @@ def _invalid_field(error: msgspec.ValidationError) -> GroxyError:
     missing = re.fullmatch(r"Object missing required field `(.+)`", what)
     if missing:
         path = f"{path}.{missing.group(1)}"
+    elif what.startswith("Invalid enum value"):
+        what = "This value is not among those it takes"  # msgspec would repeat the caller's text
     param = path.replace("[...]", "").replace("[", ".").replace("]", "").strip(".")
     if missing:
         message = f"`{param}` is required."

@@ -24,7 +24,16 @@ class SseReader:
         self._fresh = True
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
-        """Return the events that `chunk` completes, in order."""
+        """Return the events that `chunk` completes, in order.
+
+        Raises BAD_REPLY when what was held before `chunk` is more than an event may be.
+        """
+        if self._held_bytes > MAX_EVENT_BYTES:
+            raise GroxyError(
+                ErrorKind.BAD_REPLY,
+                "The upstream sent an event that is too large.",
+                detail=f"event over {MAX_EVENT_BYTES} bytes",
+            )
         if self._fresh:
             chunk = self._without_mark(chunk)
         if self._ended_in_cr or b"\r" in chunk:
@@ -54,16 +63,9 @@ class SseReader:
         return chunk.startswith(b"\n") and bool(self._pieces) and self._pieces[-1].endswith(b"\n")
 
     def _hold(self, rest: bytes) -> None:
-        if not rest:
-            return
-        self._pieces.append(rest)
-        self._held_bytes += len(rest)
-        if self._held_bytes > MAX_EVENT_BYTES:
-            raise GroxyError(
-                ErrorKind.BAD_REPLY,
-                "The upstream sent an event that is too large.",
-                detail=f"event over {MAX_EVENT_BYTES} bytes",
-            )
+        if rest:
+            self._pieces.append(rest)
+            self._held_bytes += len(rest)
 
     def _without_mark(self, chunk: bytes) -> bytes:
         mark = b"\xef\xbb\xbf"

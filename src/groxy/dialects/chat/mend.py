@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from groxy.wire.json import decode_any, encode
+from groxy.wire.json import UNREADABLE, decode_any, encode
 
 FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 _FOREIGN_REASONS = {
@@ -44,7 +44,7 @@ class Call(msgspec.Struct):
 class Delta(msgspec.Struct):
     """A delta of a stream, or the message of a whole reply."""
 
-    role: str | None = None
+    role: str | msgspec.UnsetType | None = msgspec.UNSET
     content: str | int | float | bool | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -60,9 +60,24 @@ class Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
+class _Whole(msgspec.Struct):
+    """As much of a whole reply's shape as turning it into chunks relies on."""
+
+    choices: list[Choice]
+    error: msgspec.Raw = msgspec.Raw(b"")
+
+
+_whole_decoder = msgspec.json.Decoder(_Whole)
+
+
 def is_error(raw: msgspec.Raw) -> bool:
     """True when an `error` field is really there: absent, null and empty ones do not count."""
-    return bytes(raw) not in (b"", b"null", b"{}", b'""', b"false")
+    return bytes(raw) not in (b"", b"null", b"{}", b"[]", b'""', b"false", b"0")
+
+
+def text_of(content: str | float) -> str:
+    """Return content as text: a number or boolean the way it stood in the JSON."""
+    return content if isinstance(content, str) else encode(content).decode()
 
 
 def finish_reason_of(reason: str | None, *, has_calls: bool) -> str | None:
@@ -103,9 +118,9 @@ def mended_message(message: dict[str, Any]) -> dict[str, Any]:
 def _mend_text(message: dict[str, Any]) -> None:
     content = message.get("content")
     if isinstance(content, int | float):
-        message["content"] = str(content)
+        message["content"] = text_of(content)
     thoughts = message.get("reasoning")
-    if thoughts and message.get("reasoning_content") is None:
+    if thoughts and not message.get("reasoning_content"):
         message["reasoning_content"] = thoughts
 
 
@@ -119,28 +134,29 @@ def _mend_call(call: dict[str, Any], call_ids: list[str]) -> None:
 
 
 def whole_as_chunks(body: bytes) -> list[bytes]:
-    """Return a whole reply as the chunks of a stream; a body that is no reply is one chunk as is.
+    """Return a whole reply as the chunks of a stream; a body that is none, or failed, stays whole.
 
     Cloudflare's guardrails answer a streaming request whole (docs, 2026-08).
     """
     try:
-        reply = decode_any(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        whole, reply = _whole_decoder.decode(body), decode_any(body)
+    except UNREADABLE:
         return [body]
-    if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list):
+    has_failed = any(choice.finish_reason == "error" for choice in whole.choices)
+    if has_failed or not whole.choices or is_error(whole.error):
         return [body]
     head = {key: value for key, value in reply.items() if key not in ("choices", "usage")}
     head["object"] = "chat.completion.chunk"
     chunks = []
     for choice in reply["choices"]:
-        index, delta = choice.get("index") or 0, dict(choice.get("message") or {})
-        for at, call in enumerate(delta.get("tool_calls") or ()):
+        index, delta = choice.get("index", 0), choice.pop("message", None) or {}
+        reason = choice.pop("finish_reason", None)
+        calls = delta.get("tool_calls") or []
+        for at, call in enumerate(calls):
             call["index"] = at
-        reason = choice.get("finish_reason") or (
-            "tool_calls" if delta.get("tool_calls") else "stop"
-        )
-        said = {"index": index, "delta": delta, "finish_reason": None}
-        ended: dict[str, Any] = {"index": index, "delta": {}, "finish_reason": reason}
+        reason = reason or ("tool_calls" if calls else "stop")
+        said = choice | {"index": index, "delta": delta, "finish_reason": None}
+        ended = {"index": index, "delta": {}, "finish_reason": reason}
         chunks += [encode(head | {"choices": [said]}), encode(head | {"choices": [ended]})]
     if reply.get("usage"):
         chunks.append(encode(head | {"choices": [], "usage": reply["usage"]}))

@@ -23,9 +23,10 @@ from groxy.dialects.chat.mend import (
     finish_reason_of,
     is_error,
     mended_delta,
+    text_of,
     whole_as_chunks,
 )
-from groxy.wire.json import decode_any, encode
+from groxy.wire.json import UNREADABLE, decode_any, encode
 from groxy.wire.sse import DONE, SseReader
 
 _NULL = b"null"
@@ -33,9 +34,9 @@ _SEPARATOR = b"\n\ndata: "
 
 
 class _Chunk(msgspec.Struct):
-    id: str = ""
-    model: str = ""
-    created: int | float = 0
+    id: str | None = None
+    model: str | None = None
+    created: int | float | None = None
     choices: list[Choice] | None = None
     usage: msgspec.Raw = msgspec.Raw(b"")
     error: msgspec.Raw = msgspec.Raw(b"")
@@ -65,6 +66,8 @@ class ChatRelay:
     @property
     def is_complete(self) -> bool:
         """True once every choice that began has ended, or the upstream said `[DONE]`."""
+        if self.failure is not None:
+            return False
         if self._finished:
             return self._is_done or self._finished >= self._spoken
         return self._is_done and self.tally.has_output
@@ -76,7 +79,14 @@ class ChatRelay:
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what `chunk` has for the caller."""
-        return self._relay(self._sse.feed(chunk))
+        if self._is_done:
+            return b""
+        try:
+            events = self._sse.feed(chunk)
+        except GroxyError as error:
+            self.failure, self._is_done = error, True
+            return b""
+        return self._relay(events)
 
     def close(self) -> bytes:
         """Return what the end of the upstream's stream has for the caller."""
@@ -85,7 +95,7 @@ class ChatRelay:
         passed = self._relay(self._sse.close())
         if isinstance(self.failure, GroxyError):
             # Half an event: the cut itself is what went wrong, not how the half reads.
-            self.failure = None
+            self.failure, self._is_done = None, False
         return passed
 
     def feed_whole(self, body: bytes) -> bytes:
@@ -112,7 +122,7 @@ class ChatRelay:
         for _, data in events:
             if self._is_done:
                 break
-            if data == DONE:
+            if data.startswith(DONE):
                 self._is_done = True
                 break
             try:
@@ -129,12 +139,12 @@ class ChatRelay:
         """Read one event; return what of it goes to the caller, mended where needed."""
         try:
             chunk = _decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise self._garbage(error) from None
         if is_error(chunk.error):
             raise EmbeddedError(data)
         if not self.tally.reply_id:
-            self.tally.reply_id, self._created = chunk.id, chunk.created
+            self.tally.reply_id, self._created = chunk.id or "", chunk.created or 0
         if chunk.model:
             self.tally.model_served = chunk.model
         has_usage = bytes(chunk.usage) not in (b"", _NULL)
@@ -157,12 +167,12 @@ class ChatRelay:
     def _note(self, choice: Choice) -> bool:
         """Take a choice into the tally; return whether it has to be mended."""
         delta, index = choice.delta, choice.index
-        needs_mending = False
+        needs_mending = delta is None
         if index not in self._spoken:
             self._spoken.add(index)
             self._opening.add(index)
-            needs_mending = delta is None or delta.role != "assistant"
-        elif delta is not None and delta.role is not None:
+            needs_mending |= delta is not None and delta.role != "assistant"
+        elif delta is not None and delta.role is not msgspec.UNSET:
             needs_mending = True
         if delta is not None:
             needs_mending |= self._note_delta(delta, index)
@@ -179,16 +189,16 @@ class ChatRelay:
     def _note_delta(self, delta: Delta, index: int) -> bool:
         needs_mending = False
         content = delta.content
+        if content is not None and type(content) is not str:
+            content, needs_mending = text_of(content), True
         if content:
-            if type(content) is not str:
-                content, needs_mending = str(content), True
             self.tally.output.append(content)
             self.tally.has_output = True
         thoughts = delta.reasoning_content or delta.reasoning
         if thoughts:
             self.tally.output.append(thoughts)
             self.tally.has_output = True
-            needs_mending |= delta.reasoning_content is None
+            needs_mending |= not delta.reasoning_content
         for call in delta.tool_calls or ():
             self.tally.has_output = True
             needs_mending |= call.index is None or (call.id is not None and call.type != "function")
@@ -202,7 +212,10 @@ class ChatRelay:
         return needs_mending
 
     def _mended(self, data: bytes) -> bytes:
-        chunk = decode_any(data)
+        try:
+            chunk = decode_any(data)
+        except UNREADABLE as error:
+            raise self._garbage(error) from None
         chunk.pop("usage", None)
         for choice in chunk["choices"]:
             index = choice.get("index") or 0
@@ -212,15 +225,16 @@ class ChatRelay:
                 choice["finish_reason"] = reason
             delta = choice.get("delta") or {}
             choice["delta"] = mended_delta(delta, calls, is_first=index in self._opening)
+            self._opening.discard(index)
         return encode(chunk)
 
     def _usage_chunk(self, usage: Usage) -> bytes:
-        if not self._usage_event:
-            return self._chunk([], usage=chat_usage.written_usage(usage, self._usage_raw))
-        chunk = decode_any(self._usage_event)
-        chunk["choices"] = []
-        chunk["usage"] = chat_usage.written_usage(usage, self._usage_raw)
-        return encode(chunk)
+        written = chat_usage.written_usage(usage, self._usage_raw)
+        try:
+            chunk = decode_any(self._usage_event)
+        except UNREADABLE:  # There was none, or none that can be read all the way.
+            return self._chunk([], usage=written)
+        return encode(chunk | {"choices": [], "usage": written})
 
     def _chunk(self, choices: list[dict[str, Any]], **extra: object) -> bytes:
         head = {

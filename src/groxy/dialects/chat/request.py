@@ -212,7 +212,10 @@ def outgoing(asked: Asked, *, model: str, effort: str | None, stream: bool) -> F
 
 def prompt_text(asked: Asked) -> str:
     """Return all text of the request, a line a piece."""
-    request = canonical(asked)
+    try:
+        request = canonical(asked)
+    except GroxyError:
+        return encode(asked.fields).decode()  # More than the text, but the books must have a count.
     pieces = [tool.name + tool.description + tool.parameters.decode() for tool in request.tools]
     for message in request.messages:
         for part in message.parts:
@@ -227,8 +230,12 @@ def prompt_text(asked: Asked) -> str:
 
 
 def canonical(asked: Asked) -> Request:
-    """Decode the request all the way."""
-    chat = _decoder.decode(encode(asked.fields))
+    """Decode the request all the way.
+
+    Raises BAD_JSON when it is nested just so deep that only `decode_request`, with less of the
+    stack in use, could read it.
+    """
+    chat = decode_json(encode(asked.fields), _decoder)
     return Request(
         model=chat.model,
         messages=tuple(_message(message) for message in chat.messages),

@@ -13,13 +13,14 @@ from groxy.dialects.chat.mend import (
     finish_reason_of,
     is_error,
     mended_message,
+    text_of,
 )
-from groxy.wire.json import decode_any, encode
+from groxy.wire.json import UNREADABLE, decode_any, encode
 
 
 class _Reply(msgspec.Struct):
-    id: str = ""
-    model: str = ""
+    id: str | None = None
+    model: str | None = None
     choices: list[Choice] | None = None
     usage: msgspec.Raw = msgspec.Raw(b"")
     error: msgspec.Raw = msgspec.Raw(b"")
@@ -36,7 +37,7 @@ class ChatReply:
         self._rules = rules
         self._reply = _read(body)
         self._needs_mending = False
-        self.tally = Tally(reply_id=self._reply.id, model_served=self._reply.model)
+        self.tally = Tally(reply_id=self._reply.id or "", model_served=self._reply.model or "")
         for choice in self._reply.choices or ():
             self._note(choice)
 
@@ -50,7 +51,10 @@ class ChatReply:
         raw = self._reply.usage
         if not self._needs_mending and chat_usage.is_written_alike(usage, raw):
             return self._body
-        reply = decode_any(self._body)
+        try:
+            reply = decode_any(self._body)
+        except UNREADABLE:
+            return self._body  # In parts that matter to nobody here it is odd; callers may cope.
         reply["object"] = "chat.completion"
         reply["usage"] = chat_usage.written_usage(usage, raw)
         for choice in reply["choices"]:
@@ -64,8 +68,8 @@ class ChatReply:
         message = choice.message or Delta()
         tally = self.tally
         tally.finish_reason = choice.finish_reason or ""
-        if isinstance(message.content, str):
-            tally.output.append(message.content)
+        if message.content is not None:
+            tally.output.append(text_of(message.content))
         if thoughts := message.reasoning_content or message.reasoning:
             tally.output.append(thoughts)
         for call in message.tool_calls or ():
@@ -77,14 +81,14 @@ class ChatReply:
             choice.finish_reason not in FINISH_REASONS
             or message.role != "assistant"
             or (message.content is not None and not isinstance(message.content, str))
-            or (message.reasoning is not None and message.reasoning_content is None)
+            or (bool(message.reasoning) and not message.reasoning_content)
         )
 
 
 def _read(body: bytes) -> _Reply:
     try:
         reply = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         if _has_error(body):
             raise EmbeddedError(body) from None
         raise GroxyError(
@@ -104,6 +108,6 @@ def _read(body: bytes) -> _Reply:
 def _has_error(body: bytes) -> bool:
     try:
         fields = decode_any(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return False
     return isinstance(fields, dict) and bool(fields.get("error"))

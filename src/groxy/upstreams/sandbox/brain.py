@@ -6,7 +6,7 @@ its tokens honestly. Must not talk to anyone, wait, or know any wire format.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain, cycle, islice, zip_longest
 from typing import Protocol
@@ -225,7 +225,7 @@ def _usage(request: Request, script: Script, tokens: Tokens, drafts: list[_Draft
         output_tokens=thought + sum(draft.tokens for draft in drafts),
         reasoning_tokens=thought,
     )
-    return replace(usage, cost_ticks=cost_of(usage, PRICE))
+    return msgspec.structs.replace(usage, cost_ticks=cost_of(usage, PRICE))
 
 
 def _prompt_text(request: Request) -> str:

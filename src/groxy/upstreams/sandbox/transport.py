@@ -5,7 +5,7 @@ asked to drop ends in the same STREAM_BROKEN as one on the network.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.upstreams.sandbox.faults import Repeats
@@ -84,9 +84,13 @@ class _InProcessReply:
             )
         return body
 
-    def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes]:
         """Yield the body as it arrives."""
-        return self._body
+        async for chunk in self._body:
+            yield chunk
+
+    def release(self) -> None:
+        """There is no connection to keep."""
 
     def close(self) -> None:
         """Stop the answer if it was not read to its end."""

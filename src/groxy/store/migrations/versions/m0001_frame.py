@@ -29,6 +29,7 @@ def upgrade() -> None:
         "revisions",
         sa.Column("name", sa.String(32), primary_key=True),
         sa.Column("value", sa.BigInteger, nullable=False),
+        comment="Grows when a table changes, so that every process notices within a second.",
     )
     op.create_table(
         "keys",
@@ -47,12 +48,14 @@ def upgrade() -> None:
         sa.Column("upstream", sa.String(64), nullable=False),
         sa.Column("pool", sa.String(16), nullable=False),
         sa.Column("base_url", sa.Text, nullable=False),
-        sa.Column("sealed", sa.LargeBinary, nullable=False),
+        sa.Column(
+            "sealed", sa.LargeBinary, nullable=False, comment="credential and options, AES-GCM"
+        ),
         sa.Column("created_ms", sa.BigInteger, nullable=False),
     )
     op.create_table(
         "requests",
-        sa.Column("id", sa.String(40), primary_key=True),
+        sa.Column("id", sa.String(40), primary_key=True, comment="in the order of time"),
         sa.Column("at_ms", sa.BigInteger, nullable=False),
         sa.Column("key_id", sa.String(40), nullable=False),
         sa.Column("dialect", sa.String(16), nullable=False),
