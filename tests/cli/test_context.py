@@ -1,0 +1,36 @@
+import pytest
+
+from groxy.cli.context import loaded_settings, opened_store, print_table, run
+
+
+def test_the_data_folder_is_made_for_its_owner_only(tmp_path):
+    folder = tmp_path / "new" / "data"
+
+    loaded_settings(None, folder)
+
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_store_is_opened_with_its_secret_and_closed_again(tmp_path):
+    async def use():
+        async with opened_store(loaded_settings(None, tmp_path)) as store:
+            return await store.database.revision("keys"), len(store.secret.digest("k"))
+
+    assert run(use()) == (0, 32)
+
+
+def test_a_row_that_is_not_for_a_terminal_is_one_line_however_long(capsys):
+    print_table(["name", "text"], [["a", "x" * 300], ["b", "y"]])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("x" * 300 in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("cell", ["\x1b[31mred", "two\nlines", "[bold]not markup[/bold]"])
+def test_a_cell_cannot_command_the_terminal(capsys, cell):
+    print_table(["name"], [[cell]])
+
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "two\nlines" not in out
+    assert "[bold]" in out or "bold" not in cell
