@@ -35,8 +35,13 @@ class Answer:
 @asynccontextmanager
 async def application(folder: Path, **flags: object) -> AsyncIterator[Application]:
     """Run an application whose data is in `folder`; `flags` are settings with __ for dots."""
-    given = {"app.api_key": KEY, "app.app_key": ADMIN_KEY, "logging.level": "error"}
-    given |= {name.replace("__", "."): value for name, value in flags.items()}
+    given: dict[str, object] = {
+        "app.api_key": KEY,
+        "app.app_key": ADMIN_KEY,
+        "logging.level": "error",
+    }
+    for name, value in flags.items():
+        given[name.replace("__", ".")] = value
     loaded = load_settings(data_dir=folder, flags=given, environ={"HOME": str(folder)})
     async with running(loaded.settings) as app:
         yield app

@@ -16,15 +16,11 @@ from groxy.core.money import (
 )
 from groxy.core.usage import Usage, clamped
 
-_GROK = Price(
-    base=TokenPrice(
-        input=2 * TICKS_PER_USD, cached_input=TICKS_PER_USD // 2, output=6 * TICKS_PER_USD
-    ),
-    long=TokenPrice(
-        input=4 * TICKS_PER_USD, cached_input=TICKS_PER_USD, output=12 * TICKS_PER_USD
-    ),
-    long_from_tokens=200_000,
+_PLAIN = TokenPrice(
+    input=2 * TICKS_PER_USD, cached_input=TICKS_PER_USD // 2, output=6 * TICKS_PER_USD
 )
+_LONG = TokenPrice(input=4 * TICKS_PER_USD, cached_input=TICKS_PER_USD, output=12 * TICKS_PER_USD)
+_GROK = Price(base=_PLAIN, long=_LONG, long_from_tokens=200_000)
 _RATES = st.builds(
     TokenPrice,
     input=st.integers(0, 10**13),
@@ -35,9 +31,9 @@ _PRICES = st.builds(
     Price, base=_RATES, long=st.none() | _RATES, long_from_tokens=st.integers(0, 10**6)
 )
 _COUNTS = st.integers(-(10**9), 10**9)
-_USAGES = st.builds(
-    Usage, input_tokens=_COUNTS, cached_tokens=_COUNTS, output_tokens=_COUNTS
-).map(clamped)
+_USAGES = st.builds(Usage, input_tokens=_COUNTS, cached_tokens=_COUNTS, output_tokens=_COUNTS).map(
+    clamped
+)
 _AMOUNTS = st.decimals(0, 10**6, allow_nan=False, allow_infinity=False)
 
 
@@ -75,16 +71,16 @@ def test_ticks_survive_the_way_through_dollars(ticks):
 
 
 def test_short_prompts_pay_the_plain_price():
-    assert _GROK.for_input(199_999) is _GROK.base
+    assert _GROK.for_input(199_999) is _PLAIN
 
 
 def test_long_prices_begin_at_their_bound():
-    assert _GROK.for_input(200_000) is _GROK.long
+    assert _GROK.for_input(200_000) is _LONG
 
 
 def test_a_model_without_long_prices_has_one_price_for_all():
-    price = Price(base=_GROK.base)
-    assert price.for_input(10**9) is price.base
+    price = Price(base=_PLAIN)
+    assert price.for_input(10**9) is _PLAIN
 
 
 def test_input_cached_input_and_output_each_have_their_price():
@@ -101,7 +97,7 @@ def test_reasoning_is_a_part_of_the_output_and_not_billed_again():
 
 def test_a_long_prompt_makes_all_its_tokens_dear():
     usage = Usage(input_tokens=200_000, output_tokens=100)
-    assert cost_of(usage, _GROK) == cost_of(usage, Price(base=_GROK.long))
+    assert cost_of(usage, _GROK) == cost_of(usage, Price(base=_LONG))
 
 
 def test_nothing_costs_nothing():

@@ -3,7 +3,7 @@ import tomllib
 
 from groxy.settings import every_setting, load_settings
 from tools.marked_page import markers
-from tools.write_settings_table import NAME, PAGE, main, table_of
+from tools.write_settings_table import NAME, PAGE, main
 
 BEGIN, END = markers(NAME)
 

@@ -45,6 +45,14 @@ def _refusal(body: bytes) -> GroxyError:
     return caught.value
 
 
+def _refusal_if_any(body: bytes) -> GroxyError | None:
+    try:
+        decode_request(body, _read)
+    except GroxyError as error:
+        return error
+    return None
+
+
 def test_a_good_body_is_decoded():
     order = decode_request(b'{"items":[{"kind":"red","size":3}],"unknown":[1,{"a":null}]}', _read)
     assert order == _Order(items=[_Item(kind="red", size=3)])
@@ -199,7 +207,11 @@ def test_any_bytes_are_decoded_or_refused(body):
 
 
 _VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.sampled_from(["items", "kind", "size", "names"]), inner, max_size=3)
@@ -210,11 +222,8 @@ _VALUES = st.recursive(
 
 @given(st.fixed_dictionaries({"items": _VALUES}))
 def test_any_json_is_decoded_or_refused_with_a_path_into_it(value):
-    try:
-        decode_request(json.dumps(value).encode(), _read)
-    except GroxyError as error:
-        # json.dumps writes Infinity, which is no JSON and has no path.
-        assert error.kind is ErrorKind.BAD_JSON or str(error.param).startswith("items")
+    error = _refusal_if_any(json.dumps(value).encode())
+    assert error is None or (error.param or "").startswith("items")
 
 
 _KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -1,5 +1,7 @@
 """Server-sent events: the same events however the bytes are split and the lines are ended."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -36,7 +38,7 @@ def _bytes_of(stream: bytes) -> list[bytes]:
         (b"id: 7\nretry: 10\ndata: a\n\n", [(b"", b"a")]),
         (b": a comment\ndata: a\n\n", [(b"", b"a")]),
         (b"data: a\n: a comment\ndata: b\n\n", [(b"", b"a\nb")]),
-        (b"data: {\"a\":\ndata: 1}\n\n", [(b"", b'{"a":\n1}')]),
+        (b'data: {"a":\ndata: 1}\n\n', [(b"", b'{"a":\n1}')]),
         (b"data: a: b\n\n", [(b"", b"a: b")]),
         (b"database: a\n\n", []),
         (b" data: a\n\n", []),
@@ -133,13 +135,11 @@ _LINES = st.lists(
 
 
 @st.composite
-def _split_streams(draw) -> tuple[bytes, list[bytes], bytes]:
+def _split_streams(draw) -> tuple[bytes, list[bytes]]:
     """The same lines with LF, and with any line ends cut into any chunks."""
     lines = [*draw(_LINES), b"data: end", b"", b""]
     ends = draw(
-        st.lists(
-            st.sampled_from([b"\n", b"\r\n", b"\r"]), min_size=len(lines), max_size=len(lines)
-        )
+        st.lists(st.sampled_from([b"\n", b"\r\n", b"\r"]), min_size=len(lines), max_size=len(lines))
     )
     # CR before an empty line that LF ends would be one CRLF: there is no such stream.
     for at in range(1, len(lines)):
@@ -151,17 +151,19 @@ def _split_streams(draw) -> tuple[bytes, list[bytes], bytes]:
     )
     cuts = sorted(draw(st.sets(st.integers(0, len(stream)), max_size=8)))
     bounds = [0, *cuts, len(stream)]
-    return plain, [stream[a:b] for a, b in zip(bounds, bounds[1:], strict=False)], stream
+    return plain, [stream[a:b] for a, b in pairwise(bounds)]
 
 
 @given(_split_streams())
 def test_any_split_and_any_line_ends_give_the_same_events(drawn):
-    plain, chunks, _ = drawn
+    plain, chunks = drawn
     assert _events(*chunks) == _events(plain)
 
 
 _ANYTHING = st.lists(
-    st.sampled_from([b"data:", b"event:", b" ", b"a", b":", b"\n", b"\r", b"\n\n", MARK, b"\x00\xff"])
+    st.sampled_from(
+        [b"data:", b"event:", b" ", b"a", b":", b"\n", b"\r", b"\n\n", MARK, b"\x00\xff"]
+    )
     | st.binary(max_size=3),
     max_size=20,
 ).map(b"".join)

@@ -12,6 +12,8 @@ from groxy.wire.asgi import Receive, Scope, Send, header, respond
 from groxy.wire.json import encode
 
 _DIALECT = "chat"
+_MAX_NAME_CHARS = 256
+"""The router remembers the names that it was asked for."""
 
 
 class ModelList:
@@ -41,7 +43,8 @@ class ModelById:
         del receive
         _identify(self._keyring, scope)
         asked = scope["path_params"]["model_id"]
-        model = self._router.model(asked, _DIALECT)
+        is_name = len(asked) <= _MAX_NAME_CHARS
+        model = self._router.model(asked, _DIALECT) if is_name else None
         if model is None:
             message = f"There is no model `{asked[:128]}` for you. GET /v1/models lists them."
             raise GroxyError(ErrorKind.NOT_FOUND, message, param="model")

@@ -10,16 +10,21 @@ from groxy.wire.asgi import AsgiApp, Receive, Scope, Send
 
 
 class ByMethod:
-    """An endpoint that serves some methods and says so when asked with another."""
+    """An endpoint that serves some methods and says so when asked with another.
+
+    HEAD is served as GET; the server leaves the body out.
+    """
 
     def __init__(self, endpoints: Mapping[str, AsgiApp]) -> None:
-        self._endpoints = endpoints
+        has_get = "GET" in endpoints
+        self._endpoints = {**endpoints, "HEAD": endpoints["GET"]} if has_get else endpoints
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         endpoint = self._endpoints.get(scope["method"])
         if endpoint is None:
             allowed = ", ".join(sorted(self._endpoints))
+            scope["groxy.allow"] = allowed
             message = f"{scope['method'][:16]} is not allowed here. Use {allowed}."
             raise GroxyError(ErrorKind.WRONG_METHOD, message)
         await endpoint(scope, receive, send)
@@ -54,7 +59,8 @@ def public_router(
         **{"/api/v1" + path: ByMethod(methods) for path, methods in v1.items()},
     }
     routes = [*(Route(path, endpoint) for path, endpoint in endpoints.items()), *others]
-    return _Paths(endpoints, Router(routes, redirect_slashes=False, default=_no_such_path))
+    plain_paths = {path: endpoint for path, endpoint in endpoints.items() if "{" not in path}
+    return _Paths(plain_paths, Router(routes, redirect_slashes=False, default=_no_such_path))
 
 
 class _Paths:

@@ -1,21 +1,32 @@
 """Structured logs, one JSON object a line on standard error.
 
 In: events with plain values. Out: lines without secrets: whatever looks like a key is masked, and
-nobody passes a prompt here. `configure` is called once, by whoever owns the process.
+nobody passes a prompt here. `configure` is called once, by whoever owns the process. Logging never
+raises: a request must not fail because nobody reads of it.
 """
 
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
+from typing import IO, Any
 
 import structlog
 
 from groxy.wire.json import encode
 
-_KEY_LIKE = re.compile(r"\b(?:sk|xai|adm|Bearer)[-_ ][\w.\-]{6,}", re.IGNORECASE)
-_SECRET_NAMES = frozenset({"api_key", "app_key", "authorization", "credential", "password"})
+_KEY_LIKE = re.compile(
+    r"\b(?:(?:sk|xai|adm)[-_][\w.\-]{6,}|Bearer\s+[\w.\-+/=~]{6,})", re.IGNORECASE
+)
+_SECRET_NAMES = frozenset(
+    {
+        *("api_key", "app_key", "credential", "password", "secret"),
+        *("authorization", "cf-aig-authorization", "x-api-key"),
+    }
+)
+_MASK = "*****"
+_HARMLESS = frozenset({int, float, bool, type(None)})
 
 Logger = structlog.stdlib.BoundLogger
 
@@ -25,9 +36,9 @@ def configure(*, level: str, form: str) -> None:
     threshold = logging.getLevelNamesMapping()[level.upper()]
     renderer: Any = structlog.dev.ConsoleRenderer() if form == "console" else _json
     factory: Any = (
-        structlog.PrintLoggerFactory(sys.stderr)
+        structlog.PrintLoggerFactory(_Patient(sys.stderr))  # type: ignore[arg-type]
         if form == "console"
-        else structlog.BytesLoggerFactory(sys.stderr.buffer)
+        else structlog.BytesLoggerFactory(_Patient(sys.stderr.buffer))  # type: ignore[arg-type]
     )
     structlog.configure(
         processors=[
@@ -49,16 +60,57 @@ def get_logger(name: str) -> Logger:
     return logger
 
 
+class _Patient:
+    """A file that may be full or closed by now: then a line is lost, and nothing else."""
+
+    def __init__(self, file: IO[Any]) -> None:
+        self._file = file
+
+    def write(self, line: Any) -> None:  # noqa: ANN401 - text or bytes, as the file wants
+        with suppress(OSError, ValueError):
+            self._file.write(line)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._file.flush()
+
+
 def _without_secrets(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     for key, value in event.items():
         if key in _SECRET_NAMES:
-            event[key] = "*****"
-        elif isinstance(value, str) and _KEY_LIKE.search(value):
-            event[key] = _KEY_LIKE.sub("*****", value)
+            event[key] = _MASK
+        elif type(value) is str:  # nearly all are, and nearly none has a key in it
+            if _KEY_LIKE.search(value):
+                event[key] = _masked(value)
+        elif type(value) not in _HARMLESS:
+            event[key] = _masked(value)
     return event
 
 
+def _masked(value: Any) -> Any:  # noqa: ANN401 - whatever was logged
+    """Return `value` without what looks like a key, however deep it is."""
+    if isinstance(value, str):
+        return _KEY_LIKE.sub(_MASK, value)
+    if type(value) in _HARMLESS:
+        return value
+    if isinstance(value, Mapping):
+        return {
+            _masked(str(key)): _MASK if str(key).lower() in _SECRET_NAMES else _masked(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked(inner) for inner in value]
+    return _KEY_LIKE.sub(_MASK, repr(value))
+
+
 def _json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> bytes:
-    return encode(event, enc_hook=repr)
+    try:
+        return encode(event)
+    except (TypeError, ValueError, OverflowError):  # half a character, for one
+        return encode({key: _writable(value) for key, value in event.items()})
+
+
+def _writable(value: object) -> str:
+    return str(value).encode(errors="backslashreplace").decode()

@@ -109,6 +109,8 @@ class Metrics:
     def attempt_done(self, *, upstream: str, outcome: str, usage: Usage, cost_ticks: int) -> None:
         """Count an attempt that has ended."""
         self._counter(self._attempts, upstream, outcome).inc()
+        if cost_ticks:  # also where no token was counted: a bill is a bill
+            self._counter(self._cost, upstream).inc(cost_ticks)
         if usage.is_empty:
             return
         for kind, tokens in (
@@ -119,8 +121,6 @@ class Metrics:
         ):
             if tokens:
                 self._counter(self._tokens, upstream, kind).inc(tokens)
-        if cost_ticks:
-            self._counter(self._cost, upstream).inc(cost_ticks)
 
     def first_event(self, *, upstream: str, seconds: float) -> None:
         """Note how long the first event took."""

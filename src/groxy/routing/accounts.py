@@ -20,6 +20,8 @@ _AUTH_REST_S = 300.0
 _QUOTA_REST_S = 900.0
 _LIMIT_REST_S = 1.0
 _LIMIT_REST_MAX_S = 60.0
+_ASKED_REST_MAX_S = 3600.0
+"""An upstream says itself how long to stay away; a wrong header must not lose us the account."""
 _DOWN_REST_S = 5.0
 _DOWN_AFTER_FAILURES = 3
 """A single broken connection says little; so many in a row say the upstream is down."""
@@ -80,6 +82,7 @@ _SOFT = frozenset(
         ErrorKind.BAD_REPLY,
     }
 )
+_KINDS = {kind.value: kind for kind in ErrorKind}
 
 
 class Directory:
@@ -118,10 +121,14 @@ class Directory:
 
     def note_success(self, account: Account) -> None:
         """An attempt went well: whatever was held against the account is forgotten."""
+        if account.rest_reason is None:
+            account.failures = 0
+            return
+        if account.rest_reason is ErrorKind.UPSTREAM_LIMITED and account.is_resting(self.now()):
+            return  # It was sent before the limit was reached; the limit stands.
         account.failures = 0
-        if account.rest_reason is not None:
-            account.rest_until, account.rest_reason = 0.0, None
-            self.unshared.append((account.id, None))
+        account.rest_until, account.rest_reason = 0.0, None
+        self._tell(account.id, None)
 
     def note_failure(self, account: Account, error: GroxyError) -> None:
         """An attempt failed: let the account rest if that was its fault or its upstream's."""
@@ -129,12 +136,27 @@ class Directory:
             return
         if not account.upstream.accounts_rest:
             return
-        account.failures += 1
-        rest_s = _rest_s(error, account.failures)
-        if rest_s > 0:
-            until = self.now() + rest_s
+        now = self.now()
+        # What was sent before a rest began may fail during it: that is not one failure more, and
+        # can only make the rest longer.
+        is_late = account.is_resting(now)
+        if is_late and error.kind in _SOFT:
+            return
+        if not is_late:
+            account.failures += 1
+        until = now + _rest_s(error, account.failures)
+        if until > (account.rest_until if is_late else now):
             account.rest_until, account.rest_reason = until, error.kind
-            self.unshared.append((account.id, CoolDown(until=until, reason=error.kind.value)))
+            self._tell(account.id, CoolDown(until=until, reason=error.kind.value))
+
+    def _tell(self, account_id: str, rest: CoolDown | None) -> None:
+        """Note news for other processes, in place of older news of the same account."""
+        # The first may be on its way right now, so it stays as it is.
+        for index in range(1, len(self.unshared)):
+            if self.unshared[index][0] == account_id:
+                self.unshared[index] = (account_id, rest)
+                return
+        self.unshared.append((account_id, rest))
 
     def take_shared(self, resting: dict[str, CoolDown]) -> None:
         """Take over what other processes learned about accounts."""
@@ -147,20 +169,23 @@ class Directory:
                 account.rest_until, account.rest_reason = 0.0, None
             else:
                 account.rest_until = rest.until
-                account.rest_reason = ErrorKind(rest.reason)
+                # A reason that only a newer Groxy knows makes the account doubtful.
+                account.rest_reason = _KINDS.get(rest.reason, ErrorKind.UPSTREAM_DOWN)
 
     def counts(self) -> Counter[tuple[str, str, str]]:
-        """Count accounts by upstream, pool and state."""
+        """Count accounts by upstream, pool and state; a state that none has counts 0."""
         now = self.now()
-        return Counter(
-            (account.upstream.name, account.pool.value, account.state(now).value)
-            for account in self._accounts.values()
-        )
+        counts: Counter[tuple[str, str, str]] = Counter()
+        for account in self._accounts.values():
+            own = account.state(now)
+            for state in AccountState:
+                counts[account.upstream.name, account.pool.value, state.value] += state is own
+        return counts
 
 
 def _rest_s(error: GroxyError, failures: int) -> float:
     """Return how long an account rests after this error, its `failures`th in a row."""
-    asked = error.retry_after_s
+    asked = min(error.retry_after_s or 0.0, _ASKED_REST_MAX_S)
     if error.kind is ErrorKind.UPSTREAM_AUTH:
         return _AUTH_REST_S
     if error.kind is ErrorKind.UPSTREAM_QUOTA:

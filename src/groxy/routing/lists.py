@@ -5,6 +5,7 @@ A list that cannot be fetched leaves what was known before, and never counts aga
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.observe.logs import get_logger
@@ -34,13 +35,12 @@ class ListKeeper:
     async def run(self) -> None:
         """Fetch lists for ever; with an interval of 0 only when asked to."""
         while True:
-            await self.refresh(self._directory.accounts)
+            # Before looking: an account that comes meanwhile must not wait for the next time.
             self._look.clear()
-            try:
+            await self.refresh(self._directory.accounts)
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._every_s or None):
                     await self._look.wait()
-            except TimeoutError:
-                continue
 
     async def refresh(self, accounts: Sequence[Account]) -> None:
         """Fetch the lists of `accounts`, a few at once."""
@@ -49,7 +49,9 @@ class ListKeeper:
         async def one(account: Account) -> None:
             async with slots:
                 try:
-                    self._directory.set_models(account, await fetch_models(account))
+                    models = await fetch_models(account)
+                    # An empty list is a hiccup; believing it would make every model unknown.
+                    self._directory.set_models(account, models or account.models)
                 except GroxyError as error:
                     self._log.info(
                         "model list not fetched", account=account.id, detail=error.detail

@@ -27,6 +27,11 @@ _LOCK_SQLITE = "BEGIN IMMEDIATE"
 _LOCK_POSTGRES = "SELECT pg_advisory_xact_lock(7176)"
 """The number is arbitrary, and Groxy's alone."""
 
+_BUMP = sa.text(
+    "INSERT INTO revisions (name, value) VALUES (:name, 1) "
+    "ON CONFLICT (name) DO UPDATE SET value = revisions.value + 1"
+)
+
 
 class Database:
     """An open database."""
@@ -61,7 +66,7 @@ class Database:
 
     @property
     def is_sqlite_file(self) -> bool:
-        """True for SQLite in a file, which others can open too, and not in this process's memory."""
+        """True for SQLite in a file, which other connections can open too."""
         return self.is_sqlite and self.engine.url.database not in _IN_MEMORY
 
     @asynccontextmanager
@@ -103,10 +108,7 @@ def resolved(url: str, data_dir: Path) -> URL:
 
 async def bump(connection: AsyncConnection, name: str) -> None:
     """Count a change of table `name`, inside the transaction that makes it."""
-    row = tables.revisions.c.name == name
-    raised = sa.update(tables.revisions).where(row).values(value=tables.revisions.c.value + 1)
-    if (await connection.execute(raised)).rowcount == 0:
-        await connection.execute(sa.insert(tables.revisions).values(name=name, value=1))
+    await connection.execute(_BUMP, {"name": name})
 
 
 def set_sqlite_pragmas(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI connection

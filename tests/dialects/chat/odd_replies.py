@@ -13,9 +13,10 @@ _LEAVES = (
     | st.text(max_size=3)
     | st.sampled_from(["", "stop", "error", "assistant", "tool_calls"])
 )
-_NAMES = st.sampled_from(
-    "id model created choices usage error index delta message finish_reason role content "
-    "reasoning tool_calls function name arguments type prompt_tokens completion_tokens".split()
+_NAMES = (
+    st.sampled_from(["id", "model", "choices", "usage", "error", "index", "delta", "message"])
+    | st.sampled_from(["finish_reason", "role", "content", "reasoning", "tool_calls", "function"])
+    | st.sampled_from(["name", "arguments", "type", "prompt_tokens", "upstream_inference_cost"])
 )
 ODD_JSON = st.recursive(
     _LEAVES,
@@ -81,8 +82,10 @@ _REPLY = st.fixed_dictionaries(
 )
 _WRITTEN = _mostly(_REPLY).map(lambda reply: json.dumps(reply).encode())
 ODD_BODIES = _WRITTEN | _WRITTEN.flatmap(
-    lambda body: st.integers(0, len(body)).map(lambda end: body[:end])
-    | st.just(body.replace(b"3", b"1e999"))
-    | st.just(body.replace(b"e", b"\xff", 1))
+    lambda body: (
+        st.integers(0, len(body)).map(lambda end: body[:end])
+        | st.just(body.replace(b"3", b"1e999"))
+        | st.just(body.replace(b"e", b"\xff", 1))
+    )
 )
 """Bodies that are replies, or nearly, or cut, or not JSON at all."""

@@ -160,9 +160,7 @@ def heard_from(stream: bytes) -> dict[int, Heard]:
     return heard
 
 
-def relayed(
-    *pieces: bytes, wants_usage: bool = False, rules: UsageRules | None = None
-) -> Outcome:
+def relayed(*pieces: bytes, wants_usage: bool = False, rules: UsageRules | None = None) -> Outcome:
     """Relay a stream that comes in these pieces, as the gateway does; `[DONE]` is not added."""
     relay = ChatRelay(wants_usage=wants_usage, rules=rules or UsageRules())
     passed = b""

@@ -1,6 +1,7 @@
 """Streams on their way to the caller: what is mended, what is counted, and how they end."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -556,7 +557,9 @@ def test_done_counts_without_its_empty_line():
     assert relayed(begins(), says("a"), b"data: [DONE]").relay.is_complete
 
 
-@pytest.mark.parametrize("done", [b"data:[DONE]\n\n", b"data: [DONE] \n\n", b"data: [DONE]\r\n\r\n"])
+@pytest.mark.parametrize(
+    "done", [b"data:[DONE]\n\n", b"data: [DONE] \n\n", b"data: [DONE]\r\n\r\n"]
+)
 def test_done_is_known_in_any_dress(done):
     outcome = relayed(begins(), says("a"), done)
     assert (outcome.relay.is_complete, outcome.relay.failure) == (True, None)
@@ -784,6 +787,7 @@ def test_a_whole_reply_written_over_several_lines_becomes_a_stream():
 
 # -------------------------------------------------------------------------------------- properties
 
+
 @given(st.lists(ODD_BODIES, min_size=1, max_size=4), st.booleans())
 def test_no_stream_makes_the_relay_raise(bodies, wants_usage):
     outcome = relayed(*[event(body) for body in bodies], DONE, wants_usage=wants_usage)
@@ -847,7 +851,7 @@ def test_any_split_of_a_stream_gives_the_same_bytes_and_the_same_tally(events, w
     stream = b"".join(events)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)), max_size=6)))
     bounds = [0, *cuts, len(stream)]
-    pieces = [stream[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    pieces = [stream[a:b] for a, b in pairwise(bounds)]
     whole = relayed(stream, wants_usage=wants_usage)
     assert _seen(relayed(*pieces, wants_usage=wants_usage)) == _seen(whole)
 
@@ -859,9 +863,7 @@ def test_any_stream_satisfies_a_strict_client_and_says_what_was_counted(events):
     assert all(one.finish for one in heard.values()) or not outcome.last
     counted = sorted("".join(outcome.relay.tally.output))
     said = "".join(
-        one.text
-        + one.thoughts
-        + "".join(held["arguments"] for held in one.calls.values())
+        one.text + one.thoughts + "".join(held["arguments"] for held in one.calls.values())
         for one in heard.values()
     )
     assert counted == sorted(said)

@@ -26,9 +26,7 @@ HEAD = {
 }
 
 
-def _body(
-    message: Any = MESSAGE, finish: Any = "stop", usage: Any = USAGE, **fields: Any
-) -> bytes:
+def _body(message: Any = MESSAGE, finish: Any = "stop", usage: Any = USAGE, **fields: Any) -> bytes:
     choices = [{"index": 0, "message": message, "finish_reason": finish, "logprobs": None}]
     return json.dumps(HEAD | {"choices": choices, "usage": usage} | fields).encode()
 
@@ -63,7 +61,9 @@ def _refusal(body: bytes) -> GroxyError:
     [
         _body(),
         _body(usage=USAGE | {"completion_tokens_details": {"reasoning_tokens": 3}, "x": 1}),
-        _body(MESSAGE | {"content": None, "tool_calls": [call("{}", "a", id="c", type="function")]}),
+        _body(
+            MESSAGE | {"content": None, "tool_calls": [call("{}", "a", id="c", type="function")]}
+        ),
         _body(MESSAGE | {"reasoning_content": "hm", "annotations": []}),
         json.dumps(json.loads(_body()), indent=3).encode(),
         _body().replace(b"Hello", b"\\u0048\\u00e9"),

@@ -1,0 +1,277 @@
+"""Canonical events written as chat: streamed or whole, the same message comes of them."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.events import (
+    Event,
+    Failed,
+    Finished,
+    FinishReason,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+    UsageReported,
+)
+from groxy.core.usage import Usage
+from groxy.dialects._base import UsageRules
+from groxy.dialects.chat.errors import encode_error
+from groxy.dialects.chat.events import ChatStreamEncoder, fold
+from groxy.dialects.chat.whole import ChatReply
+from tests.dialects.chat.streams import DONE, Heard, chunks_of, heard_from, relayed
+
+STARTED = Started(reply_id="chatcmpl-1", model_served="grok-4", created=1752854522)
+USAGE = Usage(input_tokens=32, cached_tokens=6, output_tokens=103, reasoning_tokens=94)
+STOP = Finished(reason=FinishReason.STOP)
+FAILURE = GroxyError(ErrorKind.STREAM_BROKEN, "The upstream broke off its reply.")
+
+
+def _streamed(*events: Event, wants_usage: bool = False) -> bytes:
+    encoder = ChatStreamEncoder(wants_usage=wants_usage)
+    return b"".join(encoder.feed(event) for event in events) + encoder.close()
+
+
+def _folded(*events: Event) -> dict[str, Any]:
+    reply: dict[str, Any] = json.loads(fold(list(events)))
+    return reply
+
+
+def _message(*events: Event) -> dict[str, Any]:
+    message: dict[str, Any] = _folded(STARTED, *events)["choices"][0]["message"]
+    return message
+
+
+# ---------------------------------------------------------------------------------------- streams
+
+
+def test_a_stream_opens_with_the_role_and_ends_with_done():
+    stream = _streamed(STARTED, TextDelta(text="a"), STOP)
+    deltas = [one["choices"][0]["delta"] for one in chunks_of(stream)]
+    assert deltas == [{"role": "assistant", "content": ""}, {"content": "a"}, {}]
+    assert stream.endswith(DONE)
+
+
+def test_every_chunk_has_the_same_head():
+    for one in chunks_of(_streamed(STARTED, TextDelta(text="a"), STOP)):
+        assert (one["id"], one["model"], one["created"], one["object"]) == (
+            "chatcmpl-1",
+            "grok-4",
+            1752854522,
+            "chat.completion.chunk",
+        )
+
+
+def test_the_start_alone_says_nothing_yet():
+    assert ChatStreamEncoder(wants_usage=True).feed(STARTED) == b""
+
+
+def test_a_choice_that_only_ends_has_its_role_too():
+    assert heard_from(_streamed(STARTED, STOP)) == {0: Heard(finish="stop")}
+
+
+def test_only_the_first_fragment_of_a_call_names_it():
+    stream = _streamed(
+        STARTED,
+        ToolCallDelta(index=0, call_id="c", name="look", arguments=""),
+        ToolCallDelta(index=0, arguments="{}"),
+    )
+    fragments = [one["choices"][0]["delta"].get("tool_calls") for one in chunks_of(stream)]
+    assert fragments == [
+        None,
+        [
+            {
+                "index": 0,
+                "id": "c",
+                "type": "function",
+                "function": {"arguments": "", "name": "look"},
+            }
+        ],
+        [{"index": 0, "function": {"arguments": "{}"}}],
+    ]
+
+
+def test_usage_is_streamed_without_choices_if_asked_for():
+    last = chunks_of(_streamed(STARTED, STOP, UsageReported(usage=USAGE), wants_usage=True))[-1]
+    assert (last["choices"], last["usage"]["completion_tokens"]) == ([], 103)
+
+
+def test_usage_is_not_streamed_if_not_asked_for():
+    stream = _streamed(STARTED, STOP, UsageReported(usage=USAGE))
+    assert b"usage" not in stream
+
+
+def test_a_failure_is_the_error_event():
+    encoder = ChatStreamEncoder(wants_usage=False)
+    assert encoder.feed(Failed(error=FAILURE)) == b"data: " + encode_error(FAILURE) + b"\n\n"
+
+
+@pytest.mark.parametrize("text", ["\n\ndata: [DONE]\n\n", "\r\n", '"\\', "\u2028", "🐈"])
+def test_no_text_breaks_out_of_its_event(text):
+    assert heard_from(_streamed(STARTED, TextDelta(text=text)))[0].text == text
+
+
+# ------------------------------------------------------------------------------------ whole replies
+
+
+def test_a_whole_reply_has_its_head_choices_and_usage():
+    reply = _folded(STARTED, TextDelta(text="Hel"), TextDelta(text="lo"), STOP)
+    assert reply | {"usage": None} == {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1752854522,
+        "model": "grok-4",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "Hello", "refusal": None},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": None,
+    }
+
+
+def test_of_several_usage_reports_the_last_counts():
+    early = UsageReported(usage=Usage(input_tokens=32, output_tokens=1))
+    reply = _folded(STARTED, early, STOP, UsageReported(usage=USAGE))
+    assert reply["usage"]["total_tokens"] == 135
+
+
+def test_thoughts_stand_beside_the_text():
+    message = _message(ReasoningDelta(text="h"), ReasoningDelta(text="m"), TextDelta(text="ok"))
+    assert (message["reasoning_content"], message["content"]) == ("hm", "ok")
+
+
+def test_a_reply_without_thoughts_has_no_field_for_them():
+    assert "reasoning_content" not in _message(TextDelta(text="ok"))
+
+
+def test_calls_are_put_together_from_their_fragments():
+    message = _message(
+        ToolCallDelta(index=1, call_id="c2", name="two", arguments="{}"),
+        ToolCallDelta(index=0, call_id="c1", name="one", arguments='{"a"'),
+        ToolCallDelta(index=0, arguments=":1}"),
+    )
+    assert message["tool_calls"] == [
+        {"id": "c1", "type": "function", "function": {"name": "one", "arguments": '{"a":1}'}},
+        {"id": "c2", "type": "function", "function": {"name": "two", "arguments": "{}"}},
+    ]
+
+
+def test_a_reply_of_calls_alone_has_null_content():
+    message = _message(ToolCallDelta(index=0, call_id="c", name="look", arguments="{}"))
+    assert message["content"] is None
+
+
+def test_a_reply_of_nothing_has_empty_content():
+    assert _message(STOP)["content"] == ""
+
+
+def test_choices_are_written_in_their_order():
+    reply = _folded(STARTED, TextDelta(text="b", choice=1), TextDelta(text="a", choice=0))
+    assert [one["message"]["content"] for one in reply["choices"]] == ["a", "b"]
+
+
+def test_a_reply_that_failed_is_its_error():
+    with pytest.raises(GroxyError) as caught:
+        fold([STARTED, TextDelta(text="a"), Failed(error=FAILURE)])
+    assert caught.value is FAILURE
+
+
+# -------------------------------------------------------------------------------------- properties
+
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+_CHOICES = st.integers(0, 2)
+
+
+@st.composite
+def _replies(draw) -> list[Event]:
+    """The events of a reply that went well, as an upstream may interleave them."""
+    events: list[Event] = []
+    spoken = {0}
+    called: set[tuple[int, int]] = set()
+    for _ in range(draw(st.integers(0, 8))):
+        choice, text = draw(_CHOICES), draw(_TEXTS)
+        spoken.add(choice)
+        kind = draw(st.sampled_from(["text", "thought", "call"]))
+        if kind == "text":
+            events.append(TextDelta(text=text, choice=choice))
+        elif kind == "thought":
+            events.append(ReasoningDelta(text=text, choice=choice))
+        else:
+            index = draw(st.integers(0, 1))
+            is_new = (choice, index) not in called
+            called.add((choice, index))
+            events.append(
+                ToolCallDelta(
+                    index=index,
+                    arguments=text,
+                    call_id=f"call-{choice}-{index}" if is_new else "",
+                    name="look" if is_new else "",
+                    choice=choice,
+                )
+            )
+    finished = [
+        Finished(reason=draw(st.sampled_from(FinishReason)), choice=choice)
+        for choice in draw(st.permutations(sorted(spoken)))
+    ]
+    return [STARTED, *events, *finished, UsageReported(usage=USAGE)]
+
+
+def _heard_whole(body: bytes) -> dict[int, Any]:
+    """What a client makes of each choice of a whole reply."""
+    heard = {}
+    for one in json.loads(body)["choices"]:
+        message = one["message"]
+        calls = [{"id": call["id"], **call["function"]} for call in message.get("tool_calls") or ()]
+        heard[one["index"]] = (
+            message["content"] or "",
+            message.get("reasoning_content") or "",
+            calls,
+            one["finish_reason"],
+        )
+    return heard
+
+
+def _heard_streamed(stream: bytes) -> dict[int, Any]:
+    """The same of a stream."""
+    return {
+        index: (
+            one.text,
+            one.thoughts,
+            [one.calls[at] for at in sorted(one.calls)],
+            one.finish,
+        )
+        for index, one in heard_from(stream).items()
+    }
+
+
+@given(_replies())
+def test_streamed_and_whole_the_same_message_comes_of_the_same_events(events):
+    assert _heard_streamed(_streamed(*events)) == _heard_whole(fold(events))
+
+
+@given(_replies(), st.booleans())
+def test_what_is_streamed_needs_no_mending(events, wants_usage):
+    stream = _streamed(*events, wants_usage=wants_usage)
+    outcome = relayed(stream, wants_usage=wants_usage)
+    assert chunks_of(outcome.sent) == chunks_of(stream)
+
+
+@given(_replies())
+def test_what_is_folded_needs_no_mending(events):
+    body = fold(events)
+    assert ChatReply(body, UsageRules()).encode(USAGE) == body
+
+
+@given(_replies())
+def test_streamed_and_whole_are_counted_alike(events):
+    streamed = relayed(_streamed(*events, wants_usage=True)).relay
+    whole = ChatReply(fold(events), UsageRules())
+    assert sorted("".join(streamed.tally.output)) == sorted("".join(whole.tally.output))
+    assert streamed.reported_usage() == whole.reported_usage() == USAGE

@@ -1,0 +1,406 @@
+import asyncio
+import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import alembic.op
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.store import database as module, tables
+from groxy.store.database import SCHEMA_VERSION, Database, bump, resolved, set_sqlite_pragmas
+from tests.store.rows import locked, rows_of
+
+SQLITE = "sqlite+aiosqlite:///groxy.db"
+MIGRATIONS = Path(module.__file__).parent / "migrations"
+
+
+def alembic_config(connection=None):
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
+
+
+def differences(connection):
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "compare_server_default": True}
+    )
+    return compare_metadata(context, tables.metadata)
+
+
+def table_names(connection):
+    return set(sa.inspect(connection).get_table_names())
+
+
+async def sync(database, function):
+    async with database.engine.begin() as connection:
+        return await connection.run_sync(function)
+
+
+async def set_version(database, version):
+    async with database.transaction() as connection:
+        await connection.execute(sa.text(f"UPDATE alembic_version SET version_num = '{version}'"))
+
+
+# ---------------------------------------------------------------------------------- migrations
+
+
+async def test_migrations_bring_an_empty_database_to_the_tables_of_today(database):
+    assert await sync(database, differences) == []
+
+
+async def test_the_comparison_would_notice_a_missing_column(database):
+    async with database.transaction() as connection:
+        await connection.execute(sa.text("ALTER TABLE keys DROP COLUMN hint"))
+
+    assert [change[0] for change in await sync(database, differences)] == ["add_column"]
+
+
+async def test_only_our_tables_are_there(database):
+    assert await sync(database, table_names) == {*tables.metadata.tables, "alembic_version"}
+
+
+async def test_migrations_undo_all_that_they_did(database):
+    await sync(database, lambda connection: command.downgrade(alembic_config(connection), "base"))
+
+    assert await sync(database, table_names) == {"alembic_version"}
+
+
+@pytest.mark.parametrize("name", ["requests", "attempts"])
+async def test_sqlite_keeps_the_books_in_the_order_of_their_ids(tmp_path, name):
+    await (await Database.open(SQLITE, tmp_path)).close()
+
+    ((sql,),) = rows_of(
+        tmp_path / "groxy.db", f"SELECT sql FROM sqlite_master WHERE name = '{name}'"
+    )
+
+    assert sql.rstrip().endswith("WITHOUT ROWID")
+
+
+def test_the_schema_version_is_that_of_the_newest_migration():
+    assert ScriptDirectory.from_config(alembic_config()).get_heads() == [SCHEMA_VERSION]
+
+
+def test_migrations_are_numbered_without_gaps():
+    files = sorted(path.stem for path in MIGRATIONS.glob("versions/m*.py"))
+    numbers = [re.match(r"m(\d{4})_\w+$", name)[1] for name in files]
+
+    assert numbers == [f"{number:04}" for number in range(1, len(files) + 1)]
+    assert numbers[-1] == SCHEMA_VERSION
+
+
+async def test_a_database_that_is_up_to_date_is_not_migrated(store_url, tmp_path, monkeypatch):
+    await (await Database.open(store_url, tmp_path)).close()
+    migrated = []
+    monkeypatch.setattr(module, "_upgrade", migrated.append)
+
+    await (await Database.open(store_url, tmp_path)).close()
+
+    assert migrated == []
+
+
+async def test_opening_again_keeps_what_is_there(store_url, tmp_path):
+    first = await Database.open(store_url, tmp_path)
+    async with first.transaction() as connection:
+        await bump(connection, "keys")
+    await first.close()
+
+    second = await Database.open(store_url, tmp_path)
+    revision = await second.revision("keys")
+    await second.close()
+
+    assert revision == 1
+
+
+async def test_a_database_of_a_newer_groxy_is_refused(database, store_url, tmp_path):
+    await set_version(database, "9999")
+
+    with pytest.raises(GroxyError) as caught:
+        await Database.open(store_url, tmp_path)
+
+    assert caught.value.kind is ErrorKind.STORE_DOWN
+    assert "9999" in caught.value.message
+
+
+async def test_a_database_of_a_newer_groxy_is_not_kept_open(store_url, tmp_path, monkeypatch):
+    engines = []
+    real = module.create_async_engine
+    monkeypatch.setattr(
+        module, "create_async_engine", lambda *a, **k: engines.append(real(*a, **k)) or engines[-1]
+    )
+    opened = await Database.open(store_url, tmp_path)
+    await set_version(opened, "9999")
+    await opened.close()
+
+    with pytest.raises(GroxyError):
+        await Database.open(store_url, tmp_path)
+
+    assert engines[-1].pool.checkedin() == engines[-1].pool.checkedout() == 0
+
+
+async def test_a_migration_that_fails_half_way_leaves_nothing(store_url, tmp_path, monkeypatch):
+    real, made = alembic.op.create_table, []
+
+    def third_fails(name, *columns, **options):
+        made.append(name)
+        if len(made) == 3:
+            raise OSError("the lights went out")
+        real(name, *columns, **options)
+
+    monkeypatch.setattr(alembic.op, "create_table", third_fails)
+    with pytest.raises(GroxyError) as caught:
+        await Database.open(store_url, tmp_path)
+    monkeypatch.undo()
+    opened = await Database.open(store_url, tmp_path)
+    left = await sync(opened, differences)
+    await opened.close()
+
+    assert caught.value.kind is ErrorKind.STORE_DOWN
+    assert (len(made), left) == (3, [])
+
+
+_OPENS = """
+import asyncio, sys
+from pathlib import Path
+from groxy.store.database import Database
+import alembic.command
+
+async def main():
+    sys.stdin.readline()
+    await (await Database.open(sys.argv[1], Path(sys.argv[2]))).close()
+
+print("ready", flush=True)
+asyncio.run(main())
+"""
+
+
+def test_processes_that_start_at_once_migrate_once(store_url, tmp_path):
+    openers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _OPENS, store_url, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    assert [opener.stdout.readline() for opener in openers] == ["ready\n"] * 4
+    for opener in openers:
+        opener.stdin.write("now\n")
+        opener.stdin.flush()
+
+    complaints = [opener.communicate()[1] for opener in openers]
+
+    assert complaints == [""] * 4
+
+
+# ------------------------------------------------------------------------------------- opening
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("sqlite+aiosqlite:///groxy.db", "/data/groxy.db"),
+        ("sqlite+aiosqlite:///sub/groxy.db", "/data/sub/groxy.db"),
+        ("sqlite+aiosqlite:////elsewhere/groxy.db", "/elsewhere/groxy.db"),
+        ("sqlite+aiosqlite:///:memory:", ":memory:"),
+        ("sqlite+aiosqlite://", None),
+        ("postgresql+asyncpg://u:p@h/groxy", "groxy"),
+    ],
+)
+def test_only_a_relative_file_is_taken_from_the_data_folder(url, file):
+    assert resolved(url, Path("/data")).database == file
+
+
+@pytest.mark.parametrize(
+    ("url", "is_file"),
+    [
+        ("sqlite+aiosqlite:///groxy.db", True),
+        ("sqlite+aiosqlite:///:memory:", False),
+        ("sqlite+aiosqlite://", False),
+    ],
+)
+async def test_a_database_knows_whether_it_is_a_file(tmp_path, url, is_file):
+    database = await Database.open(url, tmp_path)
+    await database.close()
+
+    assert database.is_sqlite
+    assert database.is_sqlite_file == is_file
+
+
+def test_sqlite_syncs_every_commit_and_lets_readers_read(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "x.db")) as connection:
+        set_sqlite_pragmas(connection, None)
+        pragmas = [
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous", "busy_timeout")
+        ]
+
+    full = 2
+    assert pragmas == ["wal", full, module._SQLITE_BUSY_MS]
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
+    file = tmp_path / "groxy.db"
+    file.write_bytes(b"my diary, dear to me\n" * 500)
+
+    with pytest.raises(GroxyError) as caught:
+        await Database.open(SQLITE, tmp_path)
+
+    assert caught.value.kind is ErrorKind.STORE_DOWN
+    assert file.read_bytes() == b"my diary, dear to me\n" * 500
+
+
+async def test_a_folder_that_is_not_there_is_store_down(tmp_path):
+    with pytest.raises(GroxyError) as caught:
+        await Database.open(SQLITE, tmp_path / "nowhere")
+
+    assert caught.value.kind is ErrorKind.STORE_DOWN
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("part", "wrong"), [("groxy@", "nobody:hush-hush@"), ("/test", "/no_such_test")]
+)
+async def test_a_postgres_that_does_not_let_us_in_is_store_down(postgres, tmp_path, part, wrong):
+    url = postgres.new_database().replace(part, wrong)
+
+    with pytest.raises(GroxyError) as caught:
+        await Database.open(url, tmp_path)
+
+    assert caught.value.kind is ErrorKind.STORE_DOWN
+    assert "hush-hush" not in caught.value.message + caught.value.detail
+
+
+async def test_a_database_that_is_away_is_store_down(tmp_path):
+    with pytest.raises(GroxyError) as caught:
+        await Database.open("postgresql+asyncpg://u:hush-hush@127.0.0.1:1/groxy", tmp_path)
+
+    assert caught.value.kind is ErrorKind.STORE_DOWN
+    assert "hush-hush" not in caught.value.message + caught.value.detail
+
+
+# -------------------------------------------------------------------------------- transactions
+
+
+async def test_what_a_transaction_wrote_stays(database):
+    async with database.transaction() as connection:
+        await connection.execute(sa.insert(tables.revisions).values(name="x", value=7))
+
+    assert await database.revision("x") == 7
+
+
+async def test_what_fails_half_way_wrote_nothing(database):
+    with pytest.raises(ZeroDivisionError):
+        async with database.transaction() as connection:
+            await connection.execute(sa.insert(tables.revisions).values(name="x", value=7))
+            _ = 1 / 0
+
+    assert await database.revision("x") == 0
+
+
+async def test_a_statement_that_fails_is_store_down(database):
+    with pytest.raises(GroxyError) as caught:
+        async with database.transaction() as connection:
+            await connection.execute(sa.text("SELECT * FROM no_such_table"))
+
+    error = caught.value
+    assert (error.kind, error.retry_after_s) == (ErrorKind.STORE_DOWN, 1)
+    assert "no_such_table" in error.detail
+    assert "no_such_table" not in error.message
+
+
+async def test_after_a_failure_the_next_transaction_works(database):
+    for _ in range(30):  # more than the pool has connections
+        with pytest.raises(GroxyError):
+            async with database.transaction() as connection:
+                await connection.execute(sa.text("SELECT * FROM no_such_table"))
+
+    assert await database.revision("x") == 0
+
+
+async def test_an_error_of_ours_passes_a_transaction_unchanged(database):
+    mine = GroxyError(ErrorKind.NOT_FOUND, "There is none.")
+
+    with pytest.raises(GroxyError) as caught:
+        async with database.transaction():
+            raise mine
+
+    assert caught.value is mine
+
+
+async def test_a_locked_database_is_store_down_until_it_is_released(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_SQLITE_BUSY_MS", 50)
+    database = await Database.open(SQLITE, tmp_path)
+
+    with locked(tmp_path / "groxy.db"):
+        with pytest.raises(GroxyError) as caught:
+            async with database.transaction() as connection:
+                await bump(connection, "x")
+        seen_meanwhile = await database.revision("x")
+    async with database.transaction() as connection:
+        await bump(connection, "x")
+    revision = await database.revision("x")
+    await database.close()
+
+    assert caught.value.kind is ErrorKind.STORE_DOWN
+    assert (seen_meanwhile, revision) == (0, 1)
+
+
+@pytest.mark.postgres
+async def test_connections_that_postgres_dropped_are_replaced(postgres, tmp_path):
+    database = await Database.open(postgres.new_database(), tmp_path)
+    await database.revision("x")
+    postgres.run_sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    )
+
+    revision = await database.revision("x")
+    await database.close()
+
+    assert revision == 0
+
+
+# ----------------------------------------------------------------------------------- revisions
+
+
+async def test_what_never_changed_is_at_revision_0(database):
+    assert await database.revision("keys") == 0
+
+
+async def test_each_change_counts_one_more(database):
+    for _ in range(3):
+        async with database.transaction() as connection:
+            await bump(connection, "keys")
+
+    assert (await database.revision("keys"), await database.revision("accounts")) == (3, 0)
+
+
+async def test_a_change_that_was_undone_does_not_count(database):
+    with pytest.raises(ZeroDivisionError):
+        async with database.transaction() as connection:
+            await bump(connection, "keys")
+            _ = 1 / 0
+
+    assert await database.revision("keys") == 0
+
+
+async def test_changes_made_at_once_all_count(database):
+    async def change():
+        async with database.transaction() as connection:
+            await bump(connection, "keys")
+
+    await asyncio.gather(*(change() for _ in range(8)))
+
+    assert await database.revision("keys") == 8
