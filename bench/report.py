@@ -189,10 +189,10 @@ def _origin(facts: Mapping[str, Any], columns: list[Column]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
     load = facts["wrk"] or "wrk is not installed: load.py took its place"
     rounds = "1 round" if facts["rounds"] == 1 else f"medians of {facts['rounds']} rounds"
+    disk = f"{facts['file_system']}, a synced write takes {facts['fsync_ms']} ms"
     sentences = [
         f"{facts['date']}, commit {facts['commit']}",
-        f"{facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}, "
-        f"{facts['file_system']}, a synced write takes {facts['fsync_ms']} ms",
+        f"{facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}, {disk}",
         f"Python {facts['python']}, {packages}",
         versions,
         load,

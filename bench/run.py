@@ -257,7 +257,9 @@ def main() -> int:
     if options.install_peers:
         peers.install(options.peers)
     _allow_open_files(options.streams)
-    signal.signal(signal.SIGTERM, _stop_run)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Said even for Ctrl-C: a shell that starts this in the background has switched it off.
+        signal.signal(number, _stop_run)
     os.sched_setaffinity(0, {cores[1]})
     options.work.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=options.work)).resolve()

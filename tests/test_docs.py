@@ -90,4 +90,3 @@ def test_every_decision_is_in_the_list():
     records = [path.name for path in ROOT.glob("docs/decisions/[0-9]*.md")]
 
     assert [name for name in records if f"({name})" not in page] == []
-

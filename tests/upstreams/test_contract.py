@@ -14,6 +14,8 @@ from groxy.wire.json import Fields, decode_fields, encode
 
 FOUND = discover()
 upstreams = pytest.mark.parametrize("upstream", FOUND.values(), ids=FOUND)
+# The sandbox is nobody's service, so there is nothing to have checked; its page is in the guide.
+services = pytest.mark.parametrize("upstream", [FOUND[name] for name in FOUND if name != "sandbox"])
 any_upstream = st.sampled_from(list(FOUND.values()))
 any_json = st.recursive(
     st.none()
@@ -124,10 +126,8 @@ def test_upstream_is_named_after_its_file(upstream):
     assert upstream.dialects
 
 
-@upstreams
+@services
 def test_upstream_has_a_page_that_says_when_it_was_checked(upstream):
-    if upstream.name == "sandbox":
-        pytest.skip("nobody's service, so nothing to check")
     page = Path(__file__).parents[2] / "docs" / "upstreams" / f"{upstream.name}.md"
     text = page.read_text()
     assert "Last checked: " in text
