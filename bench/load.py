@@ -136,8 +136,10 @@ class Caller(asyncio.Protocol):
         tally.last_end = now
 
 
-async def closed_loop(target: Target, *, connections: int, seconds: float) -> dict[str, object]:
-    """Keep `connections` requests open for `seconds`; let the last ones end."""
+async def closed_loop(
+    target: Target, *, connections: int, seconds: float, spread_s: float = 0.0
+) -> dict[str, object]:
+    """Keep `connections` requests open for `seconds`, the first ones opened over `spread_s`."""
     tally = Tally()
     began = time.perf_counter()
     ends_at = began + seconds
@@ -145,7 +147,7 @@ async def closed_loop(target: Target, *, connections: int, seconds: float) -> di
         target,
         tally,
         lambda: time.perf_counter() < ends_at,
-        starts_s=[0.0] * connections,
+        starts_s=[spread_s * number / connections for number in range(connections)],
         limit_s=seconds + GRACE_S,
     )
     elapsed_s = max(tally.last_end - began, 1e-9)
@@ -246,7 +248,13 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
                 limit_s=options.ramp_s + options.stream_events + GRACE_S,
             )
         )
-    return uvloop.run(closed_loop(target, connections=options.connections, seconds=options.seconds))
+    # Slow streams begin one by one and out of step: else their events would come in herds.
+    spread_s = (ask.events + 1) * ask.gap_us / 1e6
+    return uvloop.run(
+        closed_loop(
+            target, connections=options.connections, seconds=options.seconds, spread_s=spread_s
+        )
+    )
 
 
 def main() -> None:

@@ -87,9 +87,9 @@ ROWS = (
     Row("streams-single.first_p99_ms", "· time to first event p99, ms", 1),
     Row("streams-usage-each.events_s", "events/s, usage on each, as xAI", 0),
     Row("streams-usage-each.events_per_core_s", "· events a second of CPU", 0),
-    Row("streams-paced.events_s", "events/s, 100 streams, each event 10 ms apart", 0),
+    Row("streams-paced.cpu_s_per_1000", "CPU s for 1,000 events, each arriving alone", 4),
     Row("streams-paced.events_per_core_s", "· events a second of CPU", 0),
-    Row("streams-paced.first_p99_ms", "· time to first event p99, ms", 1),
+    Row("streams-paced.first_p99_ms", "· time to first event p99, ms", 2),
     Row("slow.open_most", "slow streams open at once", 0),
     Row("slow.dropped", "· dropped", 0, "0", _at_most(0)),
     Row("slow.first_p50_ms", "· time to first event p50, ms", 2),
@@ -204,22 +204,21 @@ def _origin(facts: Mapping[str, Any], columns: list[Column]) -> str:
 def remarks_on(raw: Mapping[str, Mapping[str, list[Raw]]], figures: Figures) -> list[str]:
     """Return what a reader has to know before trusting the figures."""
     remarks: list[str] = []
-    noisy = [
-        f"{subject} {name} ({busy['others']:.2f} cores)"
-        for subject, name, busy in _busy(raw)
-        if busy["others"] > _NOISY_CORES
-    ]
+    noisy: dict[str, list[str]] = {}
+    limited: dict[str, list[str]] = {}
+    for subject, name, busy in _busy(raw):
+        if busy["others"] > _NOISY_CORES:
+            noisy.setdefault(subject, []).append(f"{name} {busy['others']:.1f}")
+        elif busy["load_core"] > _FULL_CORE > busy["gateway_core"] and subject != "direct":
+            limited.setdefault(subject, []).append(name)
     if noisy:
-        remarks.append(f"The machine was busy with other work during: {', '.join(noisy)}.")
-    limited = [
-        f"{subject} {name}"
-        for subject, name, busy in _busy(raw)
-        if busy["load_core"] > _FULL_CORE > busy["gateway_core"] and subject != "direct"
-    ]
+        remarks.append(
+            f"Other programs took cores (so many, of two) from {_listed(noisy)}. Measure again."
+        )
     if limited:
         remarks.append(
-            "The core of load generator and upstream was full, the gateway's was not, so these "
-            f"are lower bounds: {', '.join(limited)}."
+            "The core of load generator and upstream was full and the gateway's was not, so "
+            f"these are lower bounds: {_listed(limited)}."
         )
     direct = figures.get("direct", {}).get("whole64.rps")
     if direct is not None and (direct.value or 0) < _UPSTREAM_RPS:
@@ -227,6 +226,10 @@ def remarks_on(raw: Mapping[str, Mapping[str, list[Raw]]], figures: Figures) -> 
             f"The upstream alone did less than {_UPSTREAM_RPS:,} requests/s: it was measured too."
         )
     return remarks
+
+
+def _listed(names: Mapping[str, list[str]]) -> str:
+    return "; ".join(f"{subject}: {', '.join(found)}" for subject, found in names.items())
 
 
 def _busy(raw: Mapping[str, Mapping[str, list[Raw]]]) -> list[tuple[str, str, dict[str, float]]]:
