@@ -1,5 +1,6 @@
 """A whole application in the test's own process: requests go in as ASGI, without a socket."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -71,9 +72,12 @@ async def ask(
         "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
     }
     answer = Answer()
+    bodies = [{"type": "http.request", "body": content, "more_body": False}]
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": content, "more_body": False}
+        if not bodies:
+            await asyncio.Event().wait()  # this client never leaves
+        return bodies.pop()
 
     async def send(message: Mapping[str, Any]) -> None:
         if message["type"] == "http.response.start":

@@ -1,3 +1,4 @@
+import asyncio
 import json
 
 import pytest
@@ -95,3 +96,72 @@ async def test_other_scopes_pass_through():
     await ErrorBoundary(app)({"type": "lifespan"}, nothing, nothing)
 
     assert seen == ["lifespan"]
+
+
+class Uploading:
+    """A client that sends a body piece by piece, and notes when it was answered."""
+
+    def __init__(self, pieces, **headers):
+        self.pieces = list(pieces)
+        self.sent = []
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.headers = [(name.encode(), value.encode()) for name, value in named.items()]
+
+    async def receive(self):
+        piece = self.pieces.pop(0)
+        return {"type": "http.request", "body": piece, "more_body": bool(self.pieces)}
+
+    async def send(self, message):
+        self.sent.append((message, len(self.pieces)))
+
+    async def ask(self, app):
+        scope = {"type": "http", "method": "POST", "path": "/x", "headers": self.headers}
+        await app(scope, self.receive, self.send)
+
+    @property
+    def body(self):
+        return b"".join(message.get("body", b"") for message, _ in self.sent)
+
+
+async def test_a_refusal_leaves_before_the_rest_of_the_body_is_thrown_away():
+    client = Uploading([b"x"] * 5, content_length="5")
+
+    await client.ask(failing(GroxyError(ErrorKind.TOO_LARGE, "Too much.")))
+
+    assert [left for _, left in client.sent] == [5, 5, 0]
+    assert json.loads(client.body)["error"]["code"] == "request_too_large"
+    assert not any(name == b"content-length" for name, _ in client.sent[0][0]["headers"])
+
+
+async def test_a_body_without_end_is_not_read_for_ever(monkeypatch):
+    monkeypatch.setattr("groxy.api.errors._MOST_DISCARDED_BYTES", 1000)
+    client = Uploading([b"x" * 100] * 50, transfer_encoding="chunked")
+
+    await client.ask(failing(GroxyError(ErrorKind.TOO_LARGE, "Too much.")))
+
+    assert len(client.pieces) == 40
+
+
+async def test_a_client_that_falls_silent_in_its_body_is_not_waited_for_long(monkeypatch):
+    monkeypatch.setattr("groxy.api.errors._LONGEST_DISCARD_S", 0.1)
+
+    class Silent(Uploading):
+        async def receive(self):
+            await asyncio.sleep(60)
+
+    client = Silent([b"x"], content_length="5")
+    await asyncio.wait_for(client.ask(failing(GroxyError(ErrorKind.BAD_KEY, "No."))), 5)
+
+    assert json.loads(client.body)["error"]["code"] == "invalid_api_key"
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"content_length": "0"}, {"content_length": "9", "expect": "100-continue"}]
+)
+async def test_a_client_that_sends_nothing_more_is_answered_with_a_length(headers):
+    client = Uploading([], **headers)
+
+    await client.ask(failing(GroxyError(ErrorKind.BAD_KEY, "No.")))
+
+    lengths = [value for name, value in client.sent[0][0]["headers"] if name == b"content-length"]
+    assert lengths == [b"%d" % len(client.body)]

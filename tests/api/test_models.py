@@ -62,3 +62,12 @@ def test_prices_are_in_dollars_a_token():
 
 def test_a_model_that_only_an_upstream_knows_has_the_required_fields():
     assert written_model("some-model").keys() == {"id", "object", "created", "owned_by"}
+
+
+async def test_a_name_that_no_model_can_have_is_not_looked_up(tmp_path):
+    async with application(tmp_path) as app:
+        answer = await ask(app, "GET", "/v1/models/" + "x" * 10_000)
+
+        assert answer.status == 404
+        assert len(answer.body) < 1000
+        assert not any("xxx" in name for name in app.router._able)

@@ -38,3 +38,25 @@ async def test_clients_made_for_openrouter_find_the_same_under_api(tmp_path):
         prefixed = await ask(app, "GET", "/api/v1/models")
 
     assert plain.json == prefixed.json
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/v1/chat/completions", "POST"), ("/health", "GET, HEAD")]
+)
+async def test_the_methods_that_work_are_in_a_header(tmp_path, path, allowed):
+    async with application(tmp_path) as app:
+        answer = await ask(app, "PUT", path)
+
+    assert answer.headers["allow"] == allowed
+
+
+async def test_head_is_served_where_get_is(tmp_path):
+    async with application(tmp_path) as app:
+        assert (await ask(app, "HEAD", "/health")).status == 200
+
+
+async def test_the_pattern_of_a_path_is_no_path(tmp_path):
+    async with application(tmp_path) as app:
+        answer = await ask(app, "GET", "/v1/models/{model_id:path}")
+
+    assert (answer.status, answer.error["code"]) == (404, "not_found")

@@ -82,3 +82,43 @@ def test_testing_an_account_out_of_reach_fails_with_the_reason(groxy):
 
 def test_testing_an_account_that_works_says_ok(groxy):
     assert groxy("account", "test", "sandbox").output == "sandbox: ok\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "words"),
+    [
+        (("two words", *ADDRESS), "k", "The name"),
+        (("x", "--upstream", "openai_compatible", "--base-url", "localhost:9"), "k", "--base-url"),
+        (("x", *ADDRESS[:2], "--base-url", "http://h:99999/v1"), "k", "--base-url"),
+        (("x",), "two words", "The key"),
+        (("x",), "k\x07ey", "The key"),
+        (("x", "--upstream", "sandbox", "--option", "tokens_per_s=fast"), "", "tokens_per_s"),
+    ],
+)
+def test_what_a_gateway_would_stumble_over_is_refused(groxy, arguments, key, words):
+    error = groxy("account", "add", *arguments, stdin=f"{key}\n").exception
+
+    assert isinstance(error, GroxyError)
+    assert words in error.message
+    assert groxy("account", "list").output.count("sandbox") >= 1, "nothing was stored"
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_a_key_file_that_cannot_be_read_is_told(groxy, tmp_path, content):
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+
+    error = groxy("account", "add", "x", *ADDRESS[:4], "--api-key-file", str(file)).exception
+
+    assert isinstance(error, GroxyError)
+    assert str(file) in error.message
+
+
+def test_an_account_of_the_settings_keeps_its_name(groxy, tmp_path):
+    (tmp_path / "groxy.toml").write_text('[[accounts]]\nname = "mine"\nupstream = "sandbox"\n')
+
+    error = groxy("account", "add", "mine", "--upstream", "sandbox").exception
+
+    assert isinstance(error, GroxyError)
+    assert "'mine'" in error.message

@@ -1,6 +1,7 @@
 import pytest
 
 from groxy.cli.context import loaded_settings, opened_store, print_table, run
+from groxy.core.errors import GroxyError
 
 
 def test_the_data_folder_is_made_for_its_owner_only(tmp_path):
@@ -34,3 +35,20 @@ def test_a_cell_cannot_command_the_terminal(capsys, cell):
     assert "\x1b" not in out
     assert "two\nlines" not in out
     assert "[bold]" in out or "bold" not in cell
+
+
+def test_a_data_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(GroxyError) as caught:
+        loaded_settings(None, tmp_path / "file" / "data")
+
+    assert str(tmp_path / "file") in caught.value.message
+
+
+def test_a_table_for_a_file_has_neither_colours_nor_empty_lines(capsys):
+    print_table(["id", "name"], [["1", "one"], ["2", "two"]])
+
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0].split() == ["id", "name"]
+    assert [line.split() for line in lines[2:]] == [["1", "one"], ["2", "two"]]

@@ -36,7 +36,8 @@ START_TIMEOUT_S = 30.0
 
 def clean_environment(folder: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return an environment in which nothing of the developer's own is set."""
-    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT") if name in os.environ}
+    names = ("PATH", "PYTHONPATH", "SYSTEMROOT")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     return {**kept, "HOME": str(folder), "LANG": "C.UTF-8", **(extra or {})}
 
 
@@ -65,9 +66,7 @@ def poll(check: Callable[[], Any], *, within_s: float = 10.0, what: str = "it") 
     return result
 
 
-async def poll_async(
-    check: Callable[[], Any], *, within_s: float = 10.0, what: str = "it"
-) -> Any:
+async def poll_async(check: Callable[[], Any], *, within_s: float = 10.0, what: str = "it") -> Any:
     """Return the first true result of `check`; other tasks run meanwhile."""
     ends_at = time.monotonic() + within_s
     while not (result := check()):
@@ -299,7 +298,8 @@ class Gateway:
             finally:
                 await database.close()
 
-        return _run_apart(read())
+        found: list[Any] = _run_apart(read())
+        return found
 
 
 def _run_apart(work: Coroutine[Any, Any, Any]) -> Any:

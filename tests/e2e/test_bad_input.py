@@ -8,6 +8,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -21,7 +22,6 @@ from tests.e2e.running import (
     config_toml,
     running,
 )
-from tests.e2e.scripted import Seat
 
 pytestmark = pytest.mark.e2e
 
@@ -30,7 +30,7 @@ _PROMPT = "my-most-private-prompt"
 
 
 @pytest.fixture(scope="module")
-def seat(upstream) -> Seat:
+def seat(upstream):
     return upstream.seat("hostile")
 
 
@@ -60,17 +60,13 @@ def _raw(gateway: Gateway, data: bytes, *, timeout_s: float = 10.0) -> list[Repl
     """Send bytes as they are; return every reply until the other side closes or falls silent."""
     received = b""
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=timeout_s) as connection:
-        try:
+        with suppress(OSError):  # it may close before it has read everything
             connection.sendall(data)
-        except OSError:
-            pass  # It may close before it has read everything.
-        try:
+        with suppress(OSError):
             while piece := connection.recv(65536):
                 received += piece
                 if received.endswith(b"\r\n\r\n") or _is_whole(received):
                     connection.settimeout(0.3)
-        except OSError:
-            pass
     return _replies(received)
 
 
@@ -453,6 +449,12 @@ def test_no_host_header_and_no_absolute_address_opens_anything(gateway, request_
     _assert_refused(reply, 401, "invalid_api_key")
 
 
+_UPGRADE = (
+    b"GET /v1/models HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -460,17 +462,15 @@ def test_no_host_header_and_no_absolute_address_opens_anything(gateway, request_
         b"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\rb\r\n\r\n",
         b"GET /v1/models HTTP/1.1\r\nHost: x\r\nA: " + b"k" * 1_000_000 + b"\r\n\r\n",
         b"GET /v1/models HTTP/1.1\r\n" + b"A: b\r\n" * 5000 + b"\r\n",
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n"
-        b"Content-Length: 2\r\n\r\nab",
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/models HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"POST /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        b"POST /v1/models HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"nonsense\r\n\r\n",
         b"GET /v1/models HTTP/9.9\r\nHost: x\r\n\r\n",
         b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /v1/models HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        _UPGRADE,
     ],
 )
 def test_what_is_no_http_is_refused_or_dropped(gateway, data):
@@ -506,7 +506,7 @@ def test_pages_without_a_key_tell_no_secret(gateway, path):
     reply = gateway.get(path)
     assert reply.status == 200
     text = reply.body.decode()
-    for secret in (KEY, ADMIN_KEY, "xai-upstream-secret", "account-of-test", "127.0.0.1", "settings-1"):
+    for secret in (KEY, ADMIN_KEY, "xai-upstream", "account-of-test", "127.0.0.1", "settings-1"):
         assert secret not in text
 
 

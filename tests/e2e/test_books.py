@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 import pytest
@@ -17,13 +18,14 @@ from groxy.store.entries import RequestEntry
 from tests.e2e.running import (
     Caller,
     Gateway,
+    Reply,
     account_toml,
     calling,
     config_toml,
     poll,
     running,
 )
-from tests.e2e.scripted import TICKS, Seat
+from tests.e2e.scripted import TICKS, fails
 
 pytestmark = pytest.mark.e2e
 
@@ -110,7 +112,7 @@ async def test_after_a_kill_attempts_and_requests_agree(tmp_path, upstream):
 
 
 @pytest.fixture(scope="module")
-def seat(upstream) -> Seat:
+def seat(upstream):
     return upstream.seat("books")
 
 
@@ -136,9 +138,9 @@ def _free_disk(gateway: Gateway) -> None:
     resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, unlimited)
 
 
-def _until_refused(gateway: Gateway, **fields: object):
+def _until_refused(gateway: Gateway, **fields: Any) -> tuple[list[str], Reply]:
     """Ask until the full disk is felt; what is answered before it must be in the books."""
-    answered = []
+    answered: list[str] = []
     for _ in range(500):
         reply = gateway.ask(**fields)
         if reply.status != 200 or reply.error_in_stream:
@@ -213,8 +215,6 @@ async def test_a_stream_shows_its_text_but_not_its_end_while_the_database_is_hel
 
 
 def test_every_kind_of_request_has_exactly_one_row(gateway, seat):
-    from tests.e2e.scripted import fails
-
     good = gateway.ask()
     streamed = gateway.ask(stream=True)
     unknown = gateway.ask(model="nobody-has-this")

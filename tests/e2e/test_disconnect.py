@@ -38,7 +38,7 @@ _ABORT_WITHIN_S = 1.0
 
 
 @pytest.fixture(scope="module")
-def seat(upstream) -> Seat:
+def seat(upstream):
     return upstream.seat("left")
 
 

@@ -126,7 +126,10 @@ MID_STREAM = {
         _K.UPSTREAM_DOWN,
         streams(*chunks_of(), {"error": {"message": "x", "code": 502}}, then=end_stream),
     ),
-    "a failed choice": (_K.BAD_REPLY, streams(*chunks_of(), chunk_of({}, "error"), then=end_stream)),
+    "a failed choice": (
+        _K.BAD_REPLY,
+        streams(*chunks_of(), chunk_of({}, "error"), then=end_stream),
+    ),
     "stall": (_K.UPSTREAM_TIMEOUT, streams(*chunks_of(), then=stall)),
     "an end without a finish": (_K.STREAM_BROKEN, streams(*chunks_of(), then=end_stream)),
 }
@@ -159,7 +162,7 @@ def deal(gateway, lanes) -> Deal:
 
 
 @pytest.fixture
-def lane(deal) -> Lane:
+def lane(deal):
     return deal.one()
 
 
@@ -292,7 +295,7 @@ def test_an_account_that_cannot_be_reached_is_left_for_the_next(
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
-        (400, {"code": "Client specified an invalid argument", "error": "Bad value."}, "invalid_value"),
+        (400, {"code": "invalid-argument", "error": "Bad value."}, "invalid_value"),
         (422, {"error": "Failed to deserialize the JSON body"}, "invalid_value"),
         (400, {"error": "This model's maximum prompt length is 9"}, "context_length_exceeded"),
         (403, {"error": "Content violates usage guidelines."}, "content_policy_violation"),

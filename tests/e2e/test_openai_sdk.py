@@ -13,7 +13,6 @@ from tests.e2e.running import KEY, Gateway, account_toml, config_toml, running
 from tests.e2e.scripted import (
     TEXT,
     USAGE,
-    Seat,
     chunk_of,
     end_well,
     fails,
@@ -57,7 +56,7 @@ def sandboxed(tmp_path_factory) -> Iterator[Gateway]:
 
 
 @pytest.fixture(scope="module")
-def seat(upstream) -> Seat:
+def seat(upstream):
     return upstream.seat("sdk", ("grok-4.3", "plain"))
 
 
@@ -192,9 +191,7 @@ async def test_two_choices_are_two_answers(client):
 
 
 async def test_two_streamed_choices_each_begin_with_a_role_and_end(client):
-    stream = await client.chat.completions.create(
-        model="grok-4", messages=_USER, n=2, stream=True
-    )
+    stream = await client.chat.completions.create(model="grok-4", messages=_USER, n=2, stream=True)
     roles: dict[int, str] = {}
     ends: dict[int, str] = {}
     async for chunk in stream:
@@ -324,20 +321,18 @@ async def test_a_tool_without_parameters_is_called_with_an_empty_object(client, 
 
 async def test_a_whole_tool_loop_ends_in_an_answer_from_the_result(client):
     messages: Any = [{"role": "user", "content": "call get_weather for Oslo"}]
-    for _ in range(3):
+    for is_first in (True, False):
         reply = await client.chat.completions.create(
             model="grok-4", messages=messages, tools=[_WEATHER]
         )
         message = reply.choices[0].message
-        if not message.tool_calls:
-            break
+        assert bool(message.tool_calls) is is_first
         messages.append(message)
         messages += [
             {"role": "tool", "tool_call_id": call.id, "content": "Rain, 7 degrees"}
-            for call in message.tool_calls
+            for call in message.tool_calls or ()
         ]
-    assert message.content is not None
-    assert "Rain, 7 degrees" in message.content
+    assert "Rain, 7 degrees" in messages[-1].content
 
 
 # --------------------------------------------------------------------------- structured output
@@ -425,7 +420,7 @@ async def test_logprobs_pass_through_whole_and_streamed(scripted, seat):
     stream = await scripted.chat.completions.create(
         model="plain", messages=_USER, logprobs=True, stream=True
     )
-    first = [part async for part in stream][0]
+    first, *_ = [part async for part in stream]
     assert first.choices[0].logprobs.content[0].token == "Hello"
 
 
@@ -446,9 +441,7 @@ async def test_what_was_taken_out_is_said_in_a_header_whole_and_streamed(scripte
 
 
 async def test_the_account_serves_and_the_books_show_its_own_bill(scripted, with_account):
-    raw = await scripted.chat.completions.with_raw_response.create(
-        model="grok-4.3", messages=_USER
-    )
+    raw = await scripted.chat.completions.with_raw_response.create(model="grok-4.3", messages=_USER)
     assert raw.parse().choices[0].message.content == TEXT
     row = with_account.entry(raw.headers["x-request-id"])
     assert row.account_id == "first"
@@ -548,7 +541,7 @@ async def test_a_body_over_the_limit_is_a_413(client):
     with pytest.raises(openai.APIStatusError) as caught:
         await client.chat.completions.create(model="grok-4", messages=messages)
     assert caught.value.status_code == 413
-    assert caught.value.body["code"] == "request_too_large"
+    assert caught.value.code == "request_too_large"
 
 
 def test_a_body_over_the_limit_is_a_413_for_the_blocking_client(blocking):
@@ -587,7 +580,7 @@ async def test_request_ids_reach_the_client_with_answers_and_with_errors(client)
     assert reply._request_id.startswith("req_")
     with pytest.raises(openai.BadRequestError) as caught:
         await client.chat.completions.create(model="gpt-4o", messages=_USER)
-    assert caught.value.request_id.startswith("req_")
+    assert (caught.value.request_id or "").startswith("req_")
     assert caught.value.request_id != reply._request_id
 
 

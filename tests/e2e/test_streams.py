@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def _deal(lanes) -> Iterator[Lane]:
 
 
 @pytest.fixture
-def lane(_deal) -> Lane:
+def lane(_deal):
     return next(_deal)
 
 
@@ -180,7 +181,7 @@ def test_a_stream_by_default_is_a_setting(tmp_path, upstream):
         assert gateway.ask(stream=False).json["object"] == "chat.completion"
 
 
-def _send_chat(connection: socket.socket, gateway: Gateway, **fields: object) -> None:
+def _send_chat(connection: socket.socket, gateway: Gateway, **fields: Any) -> None:
     body = json.dumps(chat_body(**fields)).encode()
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {gateway.key}\r\n"
@@ -197,7 +198,7 @@ _WORDS = 30_000
 
 
 @pytest.fixture(scope="module")
-def flood(upstream) -> Seat:
+def flood(upstream):
     """An upstream that says 30 MB as fast as it can."""
     return upstream.seat("flood")
 
@@ -263,7 +264,7 @@ def test_a_reader_that_stopped_is_given_up_and_the_account_is_not_blamed(flooded
         flood.calls.clear()
         with _slow_connection(flooded):
             poll(lambda: flood.calls, what="the call")
-            poll(lambda: flood.calls[0].gone.is_set(), what="giving up")
+            poll(flood.calls[0].gone.is_set, what="giving up")
     rows = poll(lambda: _three(flooded), what="the rows")
     assert {row.outcome for row in rows} == {"client_disconnected"}
     assert flooded.account_states() == {"active": 1}

@@ -8,6 +8,7 @@ from tests.gateway.stage import (
     BROKEN,
     DOWN,
     ROLE,
+    Client,
     Reply,
     Seat,
     Stage,
@@ -313,3 +314,112 @@ async def test_no_account_is_left_in_flight():
     await stage.ask()
 
     assert [account.in_flight for account in stage.directory.accounts] == [0, 0]
+
+
+async def test_what_was_changed_is_told_at_the_head_of_a_stream():
+    client = await Stage(Seat(streamed("a"))).ask(stream=True, stop=["x"])
+
+    assert client.headers["x-groxy-adjusted"] == "stop dropped"
+
+
+async def test_a_429_without_a_time_gets_the_one_that_its_account_rests():
+    client = await Stage(Seat(refusing(429))).ask()
+
+    assert (client.status, client.headers["retry-after"]) == (429, "1")
+
+
+async def test_the_shortest_wait_of_all_accounts_is_told():
+    seats = [Seat(refusing(429, retry_after=wait)) for wait in ("600", "20", "300")]
+
+    client = await Stage(*seats).ask()
+
+    assert client.headers["retry-after"] == "20"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_request_that_the_server_ends_is_told_and_entered_and_not_owed(stream):
+    usage = {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}
+    begun = [ROLE, chunk({"content": "part"}, None, usage=usage)] if stream else []
+    seat = Seat(Reply(script=[*begun, 60.0]))
+    stage = Stage(seat)
+    task = asyncio.get_running_loop().create_task(stage.ask(stream=stream))
+    await asyncio.sleep(0.1)
+
+    task.cancel()
+    client = await task
+
+    assert seat.given[0].is_closed
+    assert client.is_complete
+    assert b"stopped" in client.body
+    assert b"[DONE]" not in client.body
+    assert (stage.entry.outcome, stage.entry.cost_ticks) == ("internal_error", 0)
+    (attempt,) = stage.books.attempts
+    assert attempt.outcome == "internal_error"
+    assert attempt.input_tokens == (9 if stream else 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_attempt_that_crashes_is_entered_as_such(stream):
+    stage = Stage(Seat(RuntimeError("a bug")))
+
+    await stage.ask(stream=stream)
+
+    (attempt,) = stage.books.attempts
+    assert attempt.outcome == "internal_error"
+    assert attempt.duration_us >= 0
+    assert [account.in_flight for account in stage.directory.accounts] == [0]
+
+
+async def test_a_client_that_stops_reading_is_no_fault_of_the_account():
+    class Stuck(Client):
+        async def send(self, body, *, is_last):
+            await asyncio.sleep(60)
+
+    seat = Seat(Reply(script=[ROLE, chunk({"content": "part"}), 60.0]))
+    stage = Stage(seat, idle_s=0.4)
+    stage.client = Stuck()
+
+    await asyncio.wait_for(stage.ask(stream=True), 5)
+
+    assert stage.entry.outcome == "client_disconnected"
+    assert seat.given[0].is_closed
+    assert stage.directory.accounts[0].failures == 0
+
+
+async def test_a_client_that_leaves_before_anything_came_owes_what_the_upstream_read():
+    stage = Stage(Seat(Reply(script=[60.0])))
+    asyncio.get_running_loop().call_later(0.1, stage.client.left.set)
+
+    await asyncio.wait_for(stage.ask(), 2)
+
+    assert (stage.entry.outcome, stage.entry.status) == ("client_disconnected", 499)
+    assert (stage.entry.input_tokens, stage.entry.output_tokens) == (3, 0)
+    assert stage.client.status == 0, "there is nobody to answer"
+
+
+async def test_no_account_is_asked_after_the_client_has_left():
+    second = Seat(good())
+    stage = Stage(Seat(Reply(script=[60.0])), second)
+    asyncio.get_running_loop().call_later(0.1, stage.client.left.set)
+
+    await asyncio.wait_for(stage.ask(), 2)
+
+    assert second.asked == []
+
+
+async def test_no_account_is_asked_after_the_time_for_all_is_up():
+    second = Seat(good())
+    stage = Stage(Seat(Reply(script=[60.0])), second, total_s=0.3)
+
+    client = await asyncio.wait_for(stage.ask(), 3)
+
+    assert (client.status, second.asked) == (504, [])
+
+
+async def test_a_failure_that_cannot_be_entered_is_answered_as_a_failure_of_the_books():
+    stage = Stage(Seat(DOWN))
+    stage.books.failure = GroxyError(ErrorKind.STORE_DOWN, "No books.", retry_after_s=1)
+
+    client = await stage.ask()
+
+    assert (client.status, client.headers["retry-after"]) == (503, "1")

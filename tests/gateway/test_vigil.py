@@ -200,3 +200,82 @@ async def test_nothing_is_left_running_afterwards():
     await asyncio.sleep(0)
 
     assert len(asyncio.all_tasks()) == before
+
+
+async def test_silence_ends_an_attempt_when_its_time_is_up_and_not_at_a_later_look():
+    loop = asyncio.get_running_loop()
+    async with vigil(Client(), idle_s=0.5, first_event_s=30) as watch:
+
+        async def silent_after_a_while():
+            await asyncio.sleep(0.4)
+            watch.heard()
+            await forever()
+
+        began = loop.time()
+        assert await kind_of(watch.attempt(silent_after_a_while())) is ErrorKind.UPSTREAM_TIMEOUT
+        assert 0.85 < loop.time() - began < 1.2
+
+
+async def test_the_second_attempt_is_late_as_exactly_as_the_first():
+    loop = asyncio.get_running_loop()
+    async with vigil(Client(), first_event_s=0.5) as watch:
+        for _ in range(2):
+            began = loop.time()
+            await kind_of(watch.attempt(forever()))
+            assert 0.45 < loop.time() - began < 0.8
+
+
+async def test_a_client_that_takes_nothing_any_more_is_given_up_as_gone():
+    async with vigil(Client(), idle_s=0.4) as watch:
+
+        async def stuck():
+            watch.heard()
+            await watch.sending()
+            await forever()
+
+        assert await kind_of(watch.attempt(stuck())) is ErrorKind.CANCELLED
+        assert watch.has_client_left
+
+
+async def test_time_in_which_the_client_was_slow_is_not_the_upstreams_silence():
+    async with vigil(Client(), idle_s=0.6) as watch:
+
+        async def slow_client():
+            watch.heard()
+            await watch.sending()
+            await asyncio.sleep(0.4)
+            watch.sent()
+            await asyncio.sleep(0.4)
+            return "done"
+
+        assert await watch.attempt(slow_client()) == "done"
+
+
+async def test_no_comment_is_sent_behind_a_piece_that_the_client_has_not_taken():
+    comments = []
+
+    async def comment():
+        comments.append(1)
+
+    async with vigil(Client(), comment, keepalive_s=0.1) as watch:
+
+        async def stuck():
+            await watch.sending()
+            await asyncio.sleep(0.8)
+
+        await watch.attempt(stuck())
+
+    assert comments == []
+
+
+async def test_a_comment_that_the_client_does_not_take_is_followed_by_none():
+    comments = []
+
+    async def comment():
+        comments.append(1)
+        await forever()
+
+    async with vigil(Client(), comment, keepalive_s=0.1) as watch:
+        await watch.attempt(asyncio.sleep(0.8))
+
+    assert comments == [1]

@@ -265,8 +265,16 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
 async def test_a_folder_that_is_not_there_is_store_down(tmp_path):
     with pytest.raises(GroxyError) as caught:
         await Database.open(SQLITE, tmp_path / "nowhere")
+    await asyncio.sleep(0.1)  # aiosqlite's thread ends by itself, and needs a loop for that
 
     assert caught.value.kind is ErrorKind.STORE_DOWN
+
+
+async def test_the_operator_is_told_why_a_database_does_not_open(tmp_path):
+    (tmp_path / "groxy.db").write_text("no database at all")
+
+    with pytest.raises(GroxyError, match=r"file is not a database.*`store\.url`"):
+        await Database.open(SQLITE, tmp_path)
 
 
 @pytest.mark.postgres

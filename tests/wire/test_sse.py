@@ -27,6 +27,7 @@ def _bytes_of(stream: bytes) -> list[bytes]:
         (b"data: a\n\n", [(b"", b"a")]),
         (b"data:a\n\n", [(b"", b"a")]),
         (b"data:  a \n\n", [(b"", b" a ")]),
+        (b"event:  x \ndata:  a \n\n", [(b" x ", b" a ")]),
         (b"data: a\n\ndata: b\n\n", [(b"", b"a"), (b"", b"b")]),
         (b"data: a\ndata: b\n\n", [(b"", b"a\nb")]),
         (b"data: a\ndata:\ndata: b\n\n", [(b"", b"a\n\nb")]),

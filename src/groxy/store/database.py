@@ -55,7 +55,7 @@ class Database:
         except BaseException as error:
             await engine.dispose()
             if isinstance(error, SQLAlchemyError | OSError):
-                raise _down(error) from error
+                raise _not_opened(error) from error
             raise
         return database
 
@@ -151,6 +151,13 @@ def _upgrade(connection: sa.Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def _not_opened(error: Exception) -> GroxyError:
+    """Return an error for the operator, who alone sees it: no caller is served yet."""
+    reason = getattr(error, "orig", None) or error
+    message = f"The database cannot be opened: {reason}. Check `store.url` and the data folder."
+    return GroxyError(ErrorKind.STORE_DOWN, message, detail=f"{type(error).__name__}: {error}")
 
 
 def _down(error: Exception) -> GroxyError:

@@ -48,6 +48,8 @@ _OPENROUTER_ONLY = frozenset(
     }
 )
 
+_LEFT_OUT = _NEVER_TAKEN | _OPENROUTER_ONLY
+
 
 class _Search(msgspec.Struct):
     mode: str | None = None
@@ -77,7 +79,7 @@ def prepare_for_xai(fields: Fields, facts: ModelFacts) -> list[str]:
     words = _without_search(fields)
     words += _checked_tools(fields)
     words += _flat_reasoning(fields, facts)
-    words += drop_fields(fields, _NEVER_TAKEN | _OPENROUTER_ONLY)
+    words += drop_fields(fields, _LEFT_OUT)
     words += drop_rejected(fields, facts)
     words += fit_effort(fields, facts.efforts)
     words += _known_roles(fields)

@@ -9,7 +9,11 @@ from msgspec import Raw
 
 from groxy.dialects.chat.mend import (
     FINISH_REASONS,
+    Call,
+    CallFunction,
+    Delta,
     finish_reason_of,
+    has_whole_calls,
     is_error,
     mended_delta,
     mended_message,
@@ -43,6 +47,27 @@ def test_no_finish_reason_means_that_the_choice_goes_on(has_calls):
 @pytest.mark.parametrize(("has_calls", "reason"), [(True, "tool_calls"), (False, None)])
 def test_an_empty_finish_reason_ends_a_choice_with_calls(has_calls, reason):
     assert finish_reason_of("", has_calls=has_calls) == reason
+
+
+@pytest.mark.parametrize(
+    ("arguments", "are_whole"),
+    [
+        (["{}"], True),
+        (['{"a":1}', "{}"], True),
+        (['{"a":1'], False),
+        (["{}", ""], False),
+        ([None], False),
+        ([], False),
+    ],
+)
+def test_calls_are_whole_when_the_arguments_of_all_can_be_read(arguments, are_whole):
+    delta = Delta(tool_calls=[Call(function=CallFunction(arguments=one)) for one in arguments])
+    assert has_whole_calls(delta) == are_whole
+
+
+@pytest.mark.parametrize("delta", [None, Delta(), Delta(tool_calls=[Call()])])
+def test_without_arguments_no_call_is_whole(delta):
+    assert not has_whole_calls(delta)
 
 
 @pytest.mark.parametrize(

@@ -298,6 +298,35 @@ def test_an_empty_finish_reason_on_every_chunk_ends_nothing_early():
     assert (outcome.heard.text, outcome.heard.finish) == ("abc", "stop")
 
 
+def test_an_empty_finish_reason_on_every_fragment_of_a_call_ends_it_once():
+    outcome = relayed(
+        begins(),
+        calls(call('{"a"', "look", index=0, id="c", type="function"), finish=""),
+        calls(call(":1}", index=0), finish=""),
+        DONE,
+    )
+    assert outcome.heard.calls[0]["arguments"] == '{"a":1}'
+    assert outcome.heard.finish == "tool_calls"
+
+
+def test_an_empty_finish_reason_behind_a_real_one_says_nothing_more():
+    outcome = relayed(begins(), says("a"), ends("stop"), ends(""), DONE)
+    finishes = [one["choices"][0]["finish_reason"] for one in outcome.chunks]
+    assert finishes == [None, None, "stop", None]
+
+
+def test_a_whole_call_with_an_empty_finish_reason_ends_its_choice():
+    whole = call("{}", "look", id="c", type="function")
+    outcome = relayed(begins(), calls(whole, finish=""))
+    assert outcome.relay.is_complete
+    assert outcome.heard.finish == "tool_calls"
+
+
+def test_a_call_cut_behind_an_empty_finish_reason_is_no_complete_reply():
+    half = call('{"path":"/', "delete", index=0, id="c", type="function")
+    assert not relayed(begins(), calls(half, finish="")).relay.is_complete
+
+
 def test_a_finish_reason_missing_before_done_is_added():
     outcome = relayed(begins(), says("a"), DONE)
     assert outcome.chunks[-1]["choices"][0]["finish_reason"] == "stop"
@@ -407,6 +436,18 @@ def test_fragments_without_an_index_are_told_apart_by_their_id():
     assert [held["arguments"] for held in outcome.heard.calls.values()] == ["11", "22"]
 
 
+def test_a_call_that_repeats_its_id_is_still_one_call():
+    outcome = relayed(
+        begins(),
+        calls(call("a", "one", id="c1")),
+        calls(call("b", id="c1")),
+        calls(call("c")),
+        ends("tool_calls"),
+        DONE,
+    )
+    assert [held["arguments"] for held in outcome.heard.calls.values()] == ["abc"]
+
+
 @pytest.mark.parametrize("kind", [{}, {"type": ""}, {"type": None}])
 def test_a_call_without_a_type_is_a_function(kind):
     outcome = relayed(begins(), calls(call("{}", "look", index=0, id="c", **kind)), ends(""), DONE)
@@ -456,14 +497,25 @@ def test_choices_in_one_chunk_each_have_their_role_once():
     }
 
 
-def test_the_calls_of_one_choice_do_not_end_another():
+@pytest.mark.parametrize("reason", [None, ""])
+def test_the_calls_of_one_choice_do_not_end_another(reason):
     outcome = relayed(
-        event(chunk(choice({"role": "assistant", "content": "a"}, index=0))),
         calls(call("{}", "look", id="c"), index=1),
+        event(chunk(choice({"content": "a"}, reason, index=0))),
         DONE,
     )
     heard = heard_from(outcome.sent)
     assert (heard[0].finish, heard[1].finish) == ("stop", "tool_calls")
+
+
+def test_each_choice_numbers_its_own_calls():
+    outcome = relayed(
+        calls(call("{}", "one", id="c1"), index=0),
+        calls(call("{}", "two", id="c2"), index=1),
+        DONE,
+    )
+    heard = heard_from(outcome.sent)
+    assert (list(heard[0].calls), list(heard[1].calls)) == ([0], [0])
 
 
 def test_a_choice_cut_while_another_has_ended_is_no_complete_reply():
@@ -565,7 +617,11 @@ def test_done_is_known_in_any_dress(done):
     assert (outcome.relay.is_complete, outcome.relay.failure) == (True, None)
 
 
-@pytest.mark.parametrize("more", [says("more"), GARBAGE, event({"error": "late"}), DONE])
+@pytest.mark.parametrize(
+    "more",
+    [says("more"), GARBAGE, event({"error": "late"}), DONE, b"data: " + b"x" * MAX_EVENT_BYTES],
+    ids=["text", "garbage", "an error", "done again", "an event without end"],
+)
 def test_what_follows_done_is_ignored(more):
     good = relayed(begins(), says("a"), ends(), DONE).sent
     relay = ChatRelay(wants_usage=False, rules=UsageRules())
@@ -722,8 +778,9 @@ def test_a_whole_replys_usage_is_sent_only_if_asked_for():
     assert ["usage" in one for one in asked.chunks] == [False, False, True]
 
 
-def test_a_whole_replys_calls_become_fragments_a_client_can_read():
-    both = [call("{}", name, id=name) for name in ("one", "two")]
+@pytest.mark.parametrize("ids", [("c1", "c2"), ("c", "c"), (None, None)])
+def test_a_whole_replys_calls_become_fragments_a_client_can_read(ids):
+    both = [call("{}", name, id=id_) for name, id_ in zip(("one", "two"), ids, strict=True)]
     body = _whole_with({"role": "assistant", "content": None, "tool_calls": both}, "")
     heard = relayed_whole(body).heard
     assert [held["name"] for held in heard.calls.values()] == ["one", "two"]

@@ -43,6 +43,11 @@ def test_xais_reasoning_beside_the_completion_is_counted_into_the_output():
     assert read_usage(json.dumps(XAI_USAGE).encode(), PLAIN) == READ_XAI_USAGE
 
 
+def test_a_total_that_adds_up_with_reasoning_tells_that_it_stands_beside():
+    usage = read_usage(_raw(completion=6, total_tokens=19, **_thoughts(3)), PLAIN)
+    assert usage == Usage(input_tokens=10, output_tokens=9, reasoning_tokens=3)
+
+
 def test_openais_reasoning_inside_the_completion_is_not_counted_twice():
     raw = _raw(completion=100, total_tokens=110, **_thoughts(94))
     assert read_usage(raw, APART) == Usage(input_tokens=10, output_tokens=100, reasoning_tokens=94)

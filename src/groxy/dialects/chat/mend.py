@@ -80,12 +80,29 @@ def text_of(content: str | float) -> str:
     return content if isinstance(content, str) else encode(content).decode()
 
 
+def has_whole_calls(delta: Delta | None) -> bool:
+    """True when a delta carries tool calls, all of them whole, as xAI sends them."""
+    calls = delta.tool_calls if delta is not None else None
+    return bool(calls) and all(
+        call.function is not None and _is_json(call.function.arguments) for call in calls or ()
+    )
+
+
+def _is_json(text: str | None) -> bool:
+    try:
+        decode_any((text or "").encode())
+    except UNREADABLE:
+        return False
+    return True
+
+
 def finish_reason_of(reason: str | None, *, has_calls: bool) -> str | None:
     """Return OpenAI's word for a finish reason; None when the choice has not ended."""
     if reason is None:
         return None
     if reason == "":
-        # xAI: "" on the chunk that carries tool calls, and nothing better later.
+        # xAI: "" on the chunk that carries tool calls, and nothing better later. Others have it on
+        # every chunk, also on fragments of calls, where it ends nothing.
         return "tool_calls" if has_calls else None
     if reason in FINISH_REASONS:
         return reason

@@ -21,6 +21,7 @@ from groxy.dialects.chat.mend import (
     Choice,
     Delta,
     finish_reason_of,
+    has_whole_calls,
     is_error,
     mended_delta,
     text_of,
@@ -178,7 +179,7 @@ class ChatRelay:
             needs_mending |= self._note_delta(delta, index)
         reason = choice.finish_reason
         if reason is not None:
-            known = finish_reason_of(reason, has_calls=index in self._calls)
+            known = finish_reason_of(reason, has_calls=has_whole_calls(delta))
             if known is not None:
                 self._finished.add(index)
                 self.tally.finish_reason = known
@@ -221,7 +222,8 @@ class ChatRelay:
             index = choice.get("index") or 0
             calls = self._calls.get(index, [])
             if choice.get("finish_reason") is not None:
-                reason = finish_reason_of(choice["finish_reason"], has_calls=bool(calls))
+                has_calls = bool(calls) and index in self._finished
+                reason = finish_reason_of(choice["finish_reason"], has_calls=has_calls)
                 choice["finish_reason"] = reason
             delta = choice.get("delta") or {}
             choice["delta"] = mended_delta(delta, calls, is_first=index in self._opening)
