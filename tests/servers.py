@@ -21,7 +21,7 @@ from itertools import count
 from pathlib import Path
 from typing import NoReturn, TypedDict
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 import pytest
 
 START_TIMEOUT_S = 20.0
@@ -228,9 +228,7 @@ def _as_somebody_else() -> _Somebody:
 # ----------------------------------------------------------------------------------------- both
 
 
-def _wait_until(
-    is_there: Callable[[], bool], process: subprocess.Popen[bytes], log: Path
-) -> None:
+def _wait_until(is_there: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
     ends_at = time.monotonic() + START_TIMEOUT_S
     while not is_there():
         if process.poll() is not None or time.monotonic() > ends_at:

@@ -65,3 +65,19 @@ def test_a_negative_pace_is_refused():
         timeout=20,
     )
     assert done.returncode == 2
+
+
+def test_a_port_in_use_is_refused():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = subprocess.run(
+            [sys.executable, "-m", "groxy", "sandbox", "--port", str(taken.getsockname()[1])],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    assert done.returncode == 2
+    assert "answers" not in done.stdout
+    assert "--port" in done.stderr

@@ -79,7 +79,7 @@ def test_a_key_that_was_revoked_is_not_made_again(tmp_path):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_a_free_port_is_fine(host):
-    serve._check_port_is_free(host, free_port())
+    serve.check_port_is_free(host, free_port())
 
 
 def test_a_port_in_use_is_refused_with_a_way_out():
@@ -87,7 +87,7 @@ def test_a_port_in_use_is_refused_with_a_way_out():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(GroxyError) as caught:
-            serve._check_port_is_free("127.0.0.1", taken.getsockname()[1])
+            serve.check_port_is_free("127.0.0.1", taken.getsockname()[1])
 
     assert caught.value.kind is ErrorKind.BAD_REQUEST
     assert "--port" in caught.value.message
@@ -95,7 +95,7 @@ def test_a_port_in_use_is_refused_with_a_way_out():
 
 def test_an_address_of_another_machine_is_refused():
     with pytest.raises(GroxyError):
-        serve._check_port_is_free("192.0.2.1", free_port())
+        serve.check_port_is_free("192.0.2.1", free_port())
 
 
 def test_the_text_is_printed_once_requests_are_answered_and_not_before(capsys):

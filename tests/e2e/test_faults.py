@@ -142,14 +142,14 @@ def lanes(upstream) -> list[Lane]:
 
 
 @pytest.fixture(scope="module")
-def wide(upstream) -> Lane:
-    """A lane with more accounts than are tried for one request."""
-    return make_lanes(upstream, 1, seats=4, name="wide")[0]
+def wide(upstream) -> list[Lane]:
+    """Lanes with more accounts than are tried for one request."""
+    return make_lanes(upstream, 2, seats=4, name="wide")
 
 
 @pytest.fixture(scope="module")
 def gateway(upstream, lanes, wide, tmp_path_factory) -> Iterator[Gateway]:
-    every = [*lanes, wide]
+    every = [*lanes, *wide]
     config = config_toml(*(lane.accounts_toml() for lane in every), extra=_SETTINGS)
     with running(Gateway(folder=tmp_path_factory.mktemp("faults"), config=config)) as gateway:
         wait_for_lists(gateway, every)
@@ -313,12 +313,27 @@ def test_what_the_caller_did_wrong_is_not_tried_elsewhere(gateway, lane, status,
 
 
 def test_no_more_accounts_are_tried_than_the_settings_say(gateway, wide):
-    for seat in wide.seats:
+    lane = wide[0]
+    for seat in lane.seats:
         seat.will(fails(500))
-    reply = gateway.ask(model=wide.model)
+    reply = gateway.ask(model=lane.model)
     assert reply.headers["x-groxy-attempts"] == "3"
-    assert sum(wide.calls) == 3
+    assert sum(lane.calls) == 3
     assert len(gateway.attempts(reply.id)) == 3
+
+
+def test_the_third_account_serves_when_two_fail_each_in_its_own_way(gateway, wide):
+    lane = wide[1]
+    lane.seats[0].will(fails(403, _NO_CREDITS))
+    lane.seats[1].will(streams(chunks_of()[0], then=cut))
+    reply = gateway.ask(model=lane.model, stream=True)
+    assert (reply.text, reply.ends_well) == (TEXT, True)
+    assert reply.headers["x-groxy-attempts"] == "3"
+    assert lane.calls[:2] == [1, 1]
+    kinds = [row.outcome for row in gateway.attempts(reply.id)]
+    assert kinds == [_K.UPSTREAM_QUOTA.value, _K.STREAM_BROKEN.value, "ok"]
+    row = gateway.entry(reply.id)
+    assert (row.attempts, row.cost_ticks) == (3, TICKS)
 
 
 def test_the_third_failure_in_a_row_lets_an_account_go_last(gateway, lane):

@@ -132,7 +132,7 @@ def test_the_database_is_where_its_address_says(tmp_path):
 @pytest.mark.parametrize(
     ("credential", "sent"),
     [
-        ('api_key_env = "MY_OWN_VARIABLE"', "Bearer xai-from-variable"),
+        ('api_key_env = "XAI_API_KEY"', "Bearer xai-from-variable"),
         ('api_key_file = "xai.key"', "Bearer xai-from-file"),
     ],
 )
@@ -142,11 +142,12 @@ def test_a_credential_comes_from_a_variable_or_a_file(tmp_path, upstream, creden
     account = (
         f'[[accounts]]\nname = "a"\nupstream = "xai"\n{credential}\nbase_url = "{seat.base_url}"\n'
     )
-    environ = {"MY_OWN_VARIABLE": "xai-from-variable"}
+    environ = {"XAI_API_KEY": "xai-from-variable"} if "env" in credential else {}
     gateway = Gateway(folder=tmp_path, config=config_toml(account), environ=environ)
     with running(gateway):
         assert gateway.ask().text == TEXT
         assert seat.calls[0].headers["authorization"] == sent
+        assert gateway.account_states() == {"active": 1}, "one credential is one account"
 
 
 def test_a_key_of_the_environment_becomes_an_account(tmp_path):

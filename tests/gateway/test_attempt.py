@@ -144,3 +144,16 @@ async def test_the_first_event_and_the_end_are_timed():
 
     (attempt,) = stage.books.attempts
     assert 90_000 < attempt.first_event_us <= attempt.duration_us
+
+
+async def test_a_stream_that_never_comes_to_the_point_is_left_for_another_account():
+    empty = chunk({"content": "", "padding": "x" * 10_000})
+    talker = Reply(script=[empty] * 1000)
+    stage = Stage(Seat(talker), Seat(streamed("Hi")))
+
+    client = await stage.ask(stream=True)
+
+    assert b'"Hi"' in client.body
+    assert b"padding" not in client.body
+    assert talker.is_closed
+    assert stage.books.attempts[0].outcome == "upstream_bad_reply"

@@ -140,7 +140,7 @@ async def test_after_a_pause_it_goes_on(journal, writer):
 
 
 async def test_each_commit_is_measured_once(writer):
-    measured = []
+    measured: list[float] = []
     journal = Journal(writer, observe_commit=measured.append)
     for name in "abcd":
         submit(journal, name)
@@ -188,7 +188,7 @@ async def test_each_waiter_raises_an_error_of_its_own(journal, writer):
 
 
 async def test_a_commit_that_fails_is_not_measured(writer):
-    measured = []
+    measured: list[float] = []
     journal = Journal(writer, observe_commit=measured.append)
     committed = submit(journal, "a")
     await writer.end_group(STORE_DOWN)
@@ -312,7 +312,7 @@ async def test_while_closing_nothing_more_is_taken(journal, writer):
 
 
 async def test_a_thousand_requests_at_once_are_all_there_after_far_fewer_commits(database):
-    commits = []
+    commits: list[float] = []
     writer = entry_writer(database)
     journal = Journal(writer, observe_commit=commits.append)
 
@@ -411,7 +411,7 @@ async def books_after_kill_9(store_url, folder):
     column = tables.attempts.c.request_id
     async with database.transaction() as connection:
         found = await connection.execute(sa.select(column, sa.func.count()).group_by(column))
-        attempts = {request_id: count for request_id, count in found}
+        attempts = dict(found.all())
     await database.close()
     return set(told_of.read_text().split("\n")[:-1]), entered, attempts
 

@@ -29,9 +29,7 @@ def new_trail(**changes):
 
 
 def begin(trail, upstream="xai", account_id="acc_1", model_sent="grok-4.3"):
-    attempt = trail.begin_attempt(
-        upstream=upstream, account_id=account_id, model_sent=model_sent
-    )
+    attempt = trail.begin_attempt(upstream=upstream, account_id=account_id, model_sent=model_sent)
     attempt.began = time.perf_counter()
     return attempt
 

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from groxy.core.errors import ErrorKind, Fault, GroxyError, facts_of
@@ -14,9 +16,7 @@ SOFT = [
     ErrorKind.STREAM_BROKEN,
     ErrorKind.BAD_REPLY,
 ]
-FAULTLESS = [
-    kind for kind in ErrorKind if facts_of(kind).fault in (Fault.CALLER, Fault.GATEWAY)
-]
+FAULTLESS = [kind for kind in ErrorKind if facts_of(kind).fault in (Fault.CALLER, Fault.GATEWAY)]
 
 
 @pytest.fixture
@@ -56,9 +56,7 @@ def fail(directory, one, *kinds, retry_after_s=None):
 
 
 @pytest.mark.parametrize("kind", FAULTLESS)
-def test_what_the_caller_or_the_gateway_did_never_counts_against_an_account(
-    directory, first, kind
-):
+def test_what_the_caller_or_the_gateway_did_never_counts_against_an_account(directory, first, kind):
     fail(directory, first, *[kind] * 50, retry_after_s=60)
 
     assert (standing(directory, first), first.failures) == ("fit", 0)
@@ -345,7 +343,7 @@ def test_the_generation_grows_when_accounts_or_lists_change_and_only_then(direct
         change()
         generations.append(directory.generation)
 
-    steps = [after - before for before, after in zip(generations, generations[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(generations)]
     assert [step > 0 for step in steps] == [True, True, False, False, False, True]
 
 
@@ -357,9 +355,7 @@ def test_the_usual_clock_is_unix_time():
 
 def test_accounts_are_counted_by_upstream_pool_and_state(clock):
     expired, cooling = account("a"), account("b")
-    directory = directory_of(
-        expired, cooling, account("c"), account("d", pool=BASIC), clock=clock
-    )
+    directory = directory_of(expired, cooling, account("c"), account("d", pool=BASIC), clock=clock)
     fail(directory, expired, AUTH)
     fail(directory, cooling, LIMITED)
 

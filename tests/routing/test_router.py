@@ -1,212 +1,702 @@
+import random
 import time
+from collections import Counter
 
 import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.routing.pools import Pool
+from groxy.routing import router as module
+from groxy.routing.catalog import Catalog
 from groxy.routing.router import Router
-from tests.routing.crew import CATALOG, Clock, account, directory_of, error, router_of
+from groxy.upstreams._base import Credentials, ModelFacts, Upstream
+from tests.routing.fleet import BASIC, HEAVY, SUPER, Clock, account, directory_of
+
+CATALOG = Catalog.load(
+    {
+        f"{tier}-{'best' if is_best else 'plain'}": {
+            "sends": "grok-4.3",
+            "tier": tier,
+            "prefer_best": is_best,
+        }
+        for tier in ("basic", "super", "heavy")
+        for is_best in (False, True)
+    }
+)
+AUTH, LIMITED = ErrorKind.UPSTREAM_AUTH, ErrorKind.UPSTREAM_LIMITED
+QUOTA, DOWN = ErrorKind.UPSTREAM_QUOTA, ErrorKind.UPSTREAM_DOWN
 
 
-def names(plan):
-    return [candidate.account.name for candidate in plan.candidates]
+def router_of(*accounts, most=3, clock=None):
+    return Router(CATALOG, directory_of(*accounts, clock=clock), max_candidates=most)
 
 
-def listed(router):
-    return {model if isinstance(model, str) else model.id for model in router.models("chat")}
+def ids(plan):
+    return [candidate.account.id for candidate in plan.candidates]
 
 
-def refusal(router, model):
+def sent(plan):
+    return [candidate.model_sent for candidate in plan.candidates]
+
+
+def refusal(router, asked, dialect="chat"):
     with pytest.raises(GroxyError) as caught:
-        router.plan(model, "chat")
+        router.plan(asked, dialect)
     return caught.value
 
 
-def test_a_basic_model_is_served_by_the_smallest_pool_first():
-    router = router_of(
-        account("big", pool=Pool.HEAVY),
-        account("small", pool=Pool.BASIC),
-        account("middle", pool=Pool.SUPER),
-    )
-
-    assert names(router.plan("grok-4.3", "chat")) == ["small", "middle", "big"]
+def rest(one, seconds, reason, clock=None):
+    one.rest_until = (clock or Clock()).at + seconds
+    one.rest_reason = reason
+    return one
 
 
-def test_a_model_that_prefers_the_best_is_served_by_the_largest_pool_first():
-    router = router_of(account("small", pool=Pool.BASIC), account("big", pool=Pool.HEAVY))
-
-    assert names(router.plan("grok-4.20-fast", "chat")) == ["big", "small"]
+def listing(*names):
+    return {"models": frozenset(names)}
 
 
-def test_a_model_of_a_tier_is_not_served_by_a_smaller_pool():
-    router = router_of(account("small", pool=Pool.BASIC))
-
-    assert refusal(router, "grok-4.20-0309-heavy").kind is ErrorKind.UNKNOWN_MODEL
-
-
-def test_a_retired_name_sends_its_replacement():
-    plan = router_of(account("a")).plan("grok-4", "chat")
-
-    assert plan.candidates[0].model_sent == "grok-4.3"
-
-
-def test_an_upstream_that_still_lists_a_retired_name_gets_it():
-    plan = router_of(account("a", models=["grok-4", "grok-4.3"])).plan("grok-4", "chat")
-
-    assert plan.candidates[0].model_sent == "grok-4"
-
-
-def test_a_name_that_fixes_the_effort_says_so():
-    plan = router_of(account("a")).plan("grok-4.3-high", "chat")
-
-    assert (plan.candidates[0].model_sent, plan.effort) == ("grok-4.3", "high")
+# ----------------------------------------------------------------------------- tiers and pools
 
 
 @pytest.mark.parametrize(
-    ("upstream", "sent"),
-    [("xai", "grok-4.3"), ("openrouter", "x-ai/grok-4.3"), ("cometapi", "grok-4.3")],
+    ("asked", "order"),
+    [
+        ("basic-plain", ["basic", "super", "heavy"]),
+        ("super-plain", ["super", "heavy"]),
+        ("heavy-plain", ["heavy"]),
+        ("basic-best", ["heavy", "super", "basic"]),
+        ("super-best", ["heavy", "super"]),
+        ("heavy-best", ["heavy"]),
+        ("grok-4.20-fast", ["heavy", "super", "basic"]),
+        ("grok-4.20-0309-non-reasoning", ["basic", "super", "heavy"]),
+    ],
 )
-def test_each_upstream_gets_its_own_id(upstream, sent):
-    plan = router_of(account("a", upstream=upstream)).plan("grok-4.3", "chat")
+def test_pools_are_tried_in_the_order_of_the_models_tier(asked, order):
+    router = router_of(
+        account("super", pool=SUPER), account("heavy", pool=HEAVY), account("basic", pool=BASIC)
+    )
 
-    assert plan.candidates[0].model_sent == sent
-
-
-def test_an_account_whose_own_list_lacks_the_model_does_not_serve_it():
-    router = router_of(account("lacks", models=["grok-4.7"]), account("has", models=["grok-4.3"]))
-
-    assert names(router.plan("grok-4.3", "chat")) == ["has"]
+    assert ids(router.plan(asked, "chat")) == order
 
 
-def test_a_model_that_only_an_upstreams_list_has_is_served():
-    router = router_of(account("a", models=["grok-9"]))
+@pytest.mark.parametrize(
+    ("asked", "pool"), [("super-plain", BASIC), ("heavy-plain", BASIC), ("heavy-best", SUPER)]
+)
+def test_a_smaller_pool_never_serves_a_larger_model(asked, pool):
+    error = refusal(router_of(account(pool=pool)), asked)
 
-    assert router.plan("grok-9", "chat").candidates[0].model_sent == "grok-9"
-
-
-def test_a_plain_server_without_a_list_is_asked_for_anything():
-    router = router_of(account("mine", upstream="openai_compatible"))
-
-    assert router.plan("llama", "chat").candidates[0].model_sent == "llama"
+    assert (error.kind, error.param) == (ErrorKind.UNKNOWN_MODEL, "model")
+    assert "not served by any account" in error.message
 
 
-def test_an_unknown_model_is_refused_and_the_list_pointed_to():
-    refused = refusal(router_of(account("a")), "nope")
+def test_a_model_that_the_catalog_lacks_may_come_from_any_pool():
+    accounts = [account(pool.value, pool=pool, **listing("own")) for pool in (BASIC, SUPER, HEAVY)]
 
-    assert (refused.kind, refused.param) == (ErrorKind.UNKNOWN_MODEL, "model")
-    assert "GET /v1/models" in refused.message
-
-
-def test_a_picture_model_is_refused_for_text():
-    refused = refusal(router_of(account("a")), "grok-imagine-image")
-
-    assert refused.kind is ErrorKind.BAD_REQUEST
-    assert "image" in refused.message
+    assert set(ids(router_of(*accounts).plan("own", "chat"))) == {"basic", "super", "heavy"}
 
 
-def test_a_resting_account_is_left_out_until_its_rest_is_over():
+@pytest.mark.parametrize("most", [1, 2, 3, 5, 20])
+def test_there_are_never_more_candidates_than_attempts(most):
+    accounts = [
+        account(f"{pool.value}-{number}", pool=pool)
+        for pool in (BASIC, SUPER, HEAVY)
+        for number in range(4)
+    ]
+
+    plan = router_of(*accounts, most=most).plan("basic-plain", "chat")
+
+    assert len(plan.candidates) == min(most, 12)
+    assert len(set(ids(plan))) == len(plan.candidates)
+
+
+# ------------------------------------------------------------------------- which id is sent
+
+
+@pytest.mark.parametrize(
+    ("upstream", "asked", "id_sent"),
+    [
+        ("xai", "grok-4.3", "grok-4.3"),
+        ("xai", "x-ai/grok-4.3", "grok-4.3"),
+        ("xai", "grok-4.3-high", "grok-4.3"),
+        ("xai", "grok-3", "grok-4.3"),
+        ("openrouter", "grok-4.3", "x-ai/grok-4.3"),
+        ("openrouter", "grok-4.20-0309-reasoning", "x-ai/grok-4.20"),
+        ("sandbox", "grok-4.3", "grok-4.3"),
+        ("openai_compatible", "grok-4.3-high", "grok-4.3-high"),
+        ("openai_compatible", "llama-3", "llama-3"),
+    ],
+)
+def test_an_upstream_whose_list_is_not_known_gets_its_usual_id(upstream, asked, id_sent):
+    assert sent(router_of(account(upstream=upstream)).plan(asked, "chat")) == [id_sent]
+
+
+@pytest.mark.parametrize(
+    ("upstream", "listed", "asked", "id_sent"),
+    [
+        ("xai", ["grok-4.3"], "grok-4.3-high", "grok-4.3"),
+        ("xai", ["grok-3", "grok-4.3"], "grok-3", "grok-3"),
+        ("openrouter", ["x-ai/grok-4.3"], "grok-4.3", "x-ai/grok-4.3"),
+        ("openrouter", ["x-ai/grok-4.3"], "x-ai/grok-4.3", "x-ai/grok-4.3"),
+        ("openrouter", ["grok-4.3"], "grok-4.3", "grok-4.3"),
+        ("openrouter", ["anthropic/claude"], "anthropic/claude", "anthropic/claude"),
+        ("openai_compatible", ["grok-4.3"], "x-ai/grok-4.3", "grok-4.3"),
+        ("openai_compatible", ["llama-3"], "llama-3", "llama-3"),
+    ],
+)
+def test_an_upstream_with_a_list_gets_an_id_of_its_list(upstream, listed, asked, id_sent):
+    one = account(upstream=upstream, **listing(*listed))
+
+    assert sent(router_of(one).plan(asked, "chat")) == [id_sent]
+
+
+@pytest.mark.parametrize(
+    ("upstream", "listed", "asked"),
+    [
+        ("xai", ["grok-4.3"], "grok-4.20-fast"),
+        ("xai", [], "grok-4.3"),
+        ("openrouter", ["anthropic/claude"], "grok-4.3"),
+        ("openai_compatible", ["llama-3"], "grok-4.3"),
+        ("openai_compatible", ["llama-3"], "llama-3.1"),
+        ("openai_compatible", ["llama-3"], "LLAMA-3"),
+    ],
+)
+def test_what_an_upstreams_list_lacks_it_is_not_asked_for(upstream, listed, asked):
+    error = refusal(router_of(account(upstream=upstream, **listing(*listed))), asked)
+
+    assert error.kind is ErrorKind.UNKNOWN_MODEL
+
+
+def test_only_a_plain_server_may_have_a_model_that_nobody_knows():
+    accounts = [account("official", "xai"), account("plain", "openai_compatible")]
+
+    assert ids(router_of(*accounts).plan("llama-3", "chat")) == ["plain"]
+
+
+def test_accounts_at_several_upstreams_each_get_their_own_id():
+    accounts = [account("a", "xai", pool=BASIC), account("b", "openrouter", pool=SUPER)]
+
+    plan = router_of(*accounts).plan("grok-4.3", "chat")
+
+    assert list(zip(ids(plan), sent(plan), strict=True)) == [
+        ("a", "grok-4.3"),
+        ("b", "x-ai/grok-4.3"),
+    ]
+
+
+def test_a_plan_knows_what_the_model_takes_and_the_effort_that_its_name_fixes():
+    model = CATALOG.find("grok-4.3-high")
+    assert model is not None
+
+    plan = router_of(account()).plan("grok-4.3-high", "chat")
+
+    assert (plan.model, plan.effort) == (model, "high")
+    assert plan.facts == ModelFacts(rejects=model.rejects, efforts=model.efforts, reasons=True)
+
+
+def test_a_plan_for_a_model_that_nobody_knows_claims_nothing():
+    plan = router_of(account(upstream="openai_compatible")).plan("llama-3", "chat")
+
+    assert (plan.model, plan.effort, plan.facts) == (None, None, ModelFacts())
+
+
+# ------------------------------------------------------------------------------------ dialects
+
+
+class Server(Upstream):
+    """An upstream that speaks a dialect of its own."""
+
+    name = "server"
+    serves_catalog = True
+    dialects = ("chat", "odd")
+
+
+class Translator(Server):
+    name = "translator"
+    translates_dialects = True
+
+
+def test_an_upstream_is_not_asked_in_a_dialect_that_it_does_not_speak():
+    accounts = [account("xai"), account("odd", Translator())]
+
+    assert ids(router_of(*accounts).plan("grok-4.3", "odd")) == ["odd"]
+
+
+def test_an_upstream_that_translates_serves_a_model_in_any_of_its_dialects():
+    assert refusal(router_of(account(upstream=Server())), "grok-4.3", "odd").kind is (
+        ErrorKind.UNKNOWN_MODEL
+    )
+    assert router_of(account(upstream=Translator())).plan("grok-4.3", "odd").candidates
+
+
+def test_a_plan_for_one_dialect_is_not_taken_for_another():
+    router = router_of(account("both", Translator()), account("chat only", "xai", pool=BASIC))
+
+    sizes = [
+        len(router.plan("grok-4.3", dialect).candidates) for dialect in ("chat", "odd", "chat")
+    ]
+
+    assert sizes == [2, 1, 2]
+
+
+# ---------------------------------------------------------------------------------- no way
+
+
+@pytest.mark.parametrize(
+    "asked", ["gpt-4o", "grok", "GROK-4.3", " grok-4.3", "grok-4.3 ", "x-ai/", "/", "\0", "größe"]
+)
+def test_a_model_that_does_not_exist_is_told_from_one_that_nobody_serves(asked):
+    error = refusal(router_of(account()), asked)
+
+    assert (error.kind, error.param) == (ErrorKind.UNKNOWN_MODEL, "model")
+    assert "does not exist" in error.message
+    assert "GET /v1/models" in error.message
+
+
+def test_without_any_account_no_model_is_served():
+    assert "not served by any account" in refusal(router_of(), "grok-4.3").message
+
+
+@pytest.mark.parametrize(
+    ("asked", "makes"),
+    [
+        ("grok-imagine-image", "image"),
+        ("grok-imagine-image-edit", "image_edit"),
+        ("grok-imagine-video", "video"),
+    ],
+)
+def test_a_model_that_makes_no_text_is_refused_on_a_text_dialect(asked, makes):
+    error = refusal(router_of(account(), account("b", "openai_compatible")), asked)
+
+    assert (error.kind, error.param) == (ErrorKind.BAD_REQUEST, "model")
+    assert makes in error.message
+
+
+@pytest.mark.parametrize("length", [1000, 1_000_000])
+def test_a_name_of_any_length_leads_to_a_short_message(length):
+    assert len(refusal(router_of(account()), "g" * length).message) < 300
+
+
+# ------------------------------------------------------------------------- resting and doubtful
+
+
+@pytest.mark.parametrize("reason", [AUTH, QUOTA, LIMITED])
+def test_a_resting_account_is_left_out(reason):
+    router = router_of(rest(account("tired"), 60, reason), account("fit"))
+
+    assert ids(router.plan("grok-4.3", "chat")) == ["fit"]
+
+
+@pytest.mark.parametrize("reason", [AUTH, QUOTA, LIMITED])
+def test_an_account_whose_rest_is_over_serves_again(reason):
     clock = Clock()
-    tired, fresh = account("tired"), account("fresh")
-    directory = directory_of(tired, fresh, clock=clock)
-    router = Router(CATALOG, directory, max_candidates=3)
-    directory.note_failure(tired, error(ErrorKind.UPSTREAM_LIMITED, wait_s=10))
+    router = router_of(rest(account("tired"), 60, reason), clock=clock)
+    clock.turn(60)
 
-    assert names(router.plan("grok-4.3", "chat")) == ["fresh"]
-    clock.now += 11
-    assert sorted(names(router.plan("grok-4.3", "chat"))) == ["fresh", "tired"]
+    assert ids(router.plan("grok-4.3", "chat")) == ["tired"]
 
 
-def test_a_doubtful_account_comes_last():
-    shaky, fresh = account("shaky", in_flight=0), account("fresh", in_flight=50)
-    directory = directory_of(shaky, fresh)
-    for _ in range(3):
-        directory.note_failure(shaky, error(ErrorKind.UPSTREAM_DOWN))
+def test_when_a_whole_pool_rests_the_next_one_serves():
+    basic = [rest(account(f"basic-{number}", pool=BASIC), 60, LIMITED) for number in range(5)]
 
-    plan = Router(CATALOG, directory, max_candidates=3).plan("grok-4.3", "chat")
-
-    assert names(plan) == ["fresh", "shaky"]
+    assert ids(router_of(*basic, account("heavy")).plan("basic-plain", "chat")) == ["heavy"]
 
 
-def test_when_all_are_at_their_limit_the_caller_is_told_how_long_to_wait():
-    clock = Clock()
-    one, two = account("one"), account("two")
-    directory = directory_of(one, two, clock=clock)
-    directory.note_failure(one, error(ErrorKind.UPSTREAM_LIMITED, wait_s=30))
-    directory.note_failure(two, error(ErrorKind.UPSTREAM_LIMITED, wait_s=12))
+def test_a_doubtful_account_comes_last_in_its_pool_however_idle_it_is():
+    accounts = [
+        rest(account("doubtful"), 5, DOWN),
+        account("busy", in_flight=50),
+        account("busier", in_flight=60),
+    ]
 
-    refused = refusal(Router(CATALOG, directory, max_candidates=3), "grok-4.3")
-
-    assert (refused.facts.status, refused.retry_after_s) == (429, 12)
+    assert ids(router_of(*accounts).plan("grok-4.3", "chat")) == ["busy", "busier", "doubtful"]
 
 
-def test_when_all_credentials_are_rejected_it_is_a_503_and_never_a_401():
-    only = account("only")
-    directory = directory_of(only)
-    directory.note_failure(only, error(ErrorKind.UPSTREAM_AUTH))
+def test_a_doubtful_account_comes_behind_the_healthy_ones_of_all_pools():
+    accounts = [
+        rest(account("basic", pool=BASIC), 5, DOWN),
+        account("super", pool=SUPER),
+        account("heavy", pool=HEAVY),
+    ]
 
-    refused = refusal(Router(CATALOG, directory, max_candidates=3), "grok-4.3")
+    assert ids(router_of(*accounts).plan("basic-plain", "chat")) == ["super", "heavy", "basic"]
 
-    assert refused.facts.status == 503
-    assert refused.retry_after_s is not None
+
+def test_a_crowd_of_doubtful_accounts_does_not_hide_a_healthy_one():
+    doubtful = [rest(account(f"basic-{number}", pool=BASIC), 5, DOWN) for number in range(10)]
+
+    plan = router_of(*doubtful, account("heavy")).plan("basic-plain", "chat")
+
+    assert ids(plan)[0] == "heavy"
+    assert len(plan.candidates) == 3
+
+
+def test_when_all_are_doubtful_they_serve():
+    doubtful = [rest(account(f"{number}"), 5, DOWN) for number in range(2)]
+
+    assert len(router_of(*doubtful).plan("grok-4.3", "chat").candidates) == 2
+
+
+def test_of_doubtful_accounts_the_least_busy_comes_first():
+    doubtful = [rest(account(f"{busy}", in_flight=busy), 5, DOWN) for busy in (7, 2, 5)]
+
+    assert ids(router_of(*doubtful).plan("grok-4.3", "chat")) == ["2", "5", "7"]
+
+
+def test_when_all_are_at_their_rate_limit_the_answer_says_when_to_come_back():
+    accounts = [rest(account(f"{left}"), left, LIMITED) for left in (40.0, 17.2, 90.0)]
+
+    error = refusal(router_of(*accounts), "grok-4.3")
+
+    assert (error.kind, error.facts.status) == (ErrorKind.RATE_LIMITED, 429)
+    assert error.retry_after_s == 18
+    assert "18 s" in error.message
+
+
+def test_waiting_helps_as_soon_as_one_account_is_only_limited():
+    accounts = [rest(account("a"), 300, AUTH), rest(account("b"), 10, LIMITED)]
+
+    error = refusal(router_of(*accounts), "grok-4.3")
+
+    assert (error.kind, error.retry_after_s) == (ErrorKind.RATE_LIMITED, 10)
+
+
+@pytest.mark.parametrize(("left", "told"), [(900.0, 60), (59.5, 60), (7.0, 7), (0.001, 1)])
+@pytest.mark.parametrize("reason", [AUTH, QUOTA])
+def test_when_no_account_can_pay_or_log_in_it_is_our_fault_and_not_the_callers(reason, left, told):
+    error = refusal(router_of(rest(account(), left, reason)), "grok-4.3")
+
+    assert (error.kind, error.facts.status) == (ErrorKind.NO_ACCOUNT, 503)
+    assert error.retry_after_s == told
+
+
+def test_accounts_of_other_models_do_not_matter():
+    accounts = [rest(account("a", **listing("own")), 30, LIMITED), account("b")]
+
+    assert refusal(router_of(*accounts), "own").retry_after_s == 30
+
+
+# ------------------------------------------------------------------------------------- balance
+
+
+@pytest.fixture
+def dice():
+    state = random.getstate()
+    random.seed(20_260_718)
+    yield
+    random.setstate(state)
 
 
 def test_the_least_busy_account_comes_first():
-    router = router_of(account("busy", in_flight=9), account("idle"), account("some", in_flight=3))
+    accounts = [account(f"{busy}", in_flight=busy) for busy in (3, 0, 2, 1)]
 
-    assert names(router.plan("grok-4.3", "chat")) == ["idle", "some", "busy"]
-
-
-def test_equally_idle_accounts_take_turns():
-    router = router_of(*(account(str(number)) for number in range(4)))
-
-    firsts = [names(router.plan("grok-4.3", "chat"))[0] for _ in range(1_000)]
-
-    assert all(150 < firsts.count(str(number)) < 350 for number in range(4))
+    assert ids(router_of(*accounts, most=4).plan("grok-4.3", "chat")) == ["0", "1", "2", "3"]
 
 
-def test_no_more_candidates_than_the_limit():
-    router = router_of(*(account(str(number)) for number in range(9)), most=2)
+def test_being_busy_counts_within_a_pool_only():
+    accounts = [account("basic", pool=BASIC, in_flight=100), account("heavy")]
 
-    assert len(router.plan("grok-4.3", "chat").candidates) == 2
+    assert ids(router_of(*accounts).plan("basic-plain", "chat")) == ["basic", "heavy"]
 
 
-def test_ten_thousand_accounts_cost_little_more_than_ten():
-    router = router_of(*(account(str(number)) for number in range(10_000)))
+@pytest.mark.usefixtures("dice")
+@pytest.mark.parametrize("size", [2, 5, 10])
+def test_a_thousand_plans_spread_evenly_over_idle_accounts(size):
+    router = router_of(*(account(f"{number}") for number in range(size)))
+
+    firsts = Counter(ids(router.plan("grok-4.3", "chat"))[0] for _ in range(1000))
+
+    fair = 1000 / size
+    assert len(firsts) == size
+    assert all(0.7 * fair < count < 1.3 * fair for count in firsts.values())
+
+
+@pytest.mark.parametrize("size", [2, 7, 12])
+def test_requests_that_stay_open_are_spread_to_the_last_one(size):
+    accounts = [account(f"{number}") for number in range(size)]
+    router = router_of(*accounts)
+
+    for _ in range(1000):
+        router.plan("grok-4.3", "chat").candidates[0].account.in_flight += 1
+
+    loads = [one.in_flight for one in accounts]
+    assert max(loads) - min(loads) <= 1
+
+
+@pytest.mark.usefixtures("dice")
+def test_requests_that_stay_open_spread_over_a_large_pool_nearly_as_well():
+    accounts = [account(f"{number}") for number in range(500)]
+    router = router_of(*accounts)
+
+    for _ in range(10 * len(accounts)):
+        router.plan("grok-4.3", "chat").candidates[0].account.in_flight += 1
+
+    loads = [one.in_flight for one in accounts]
+    assert sum(loads) == 5000
+    assert max(loads) <= 13
+
+
+# ------------------------------------------------------------------------------ ten thousand
+
+MANY = 10_000
+
+
+def many(**changes):
+    return [account(f"{number}", **changes) for number in range(MANY)]
+
+
+def mean_s(router, times):
     router.plan("grok-4.3", "chat")
-
     began = time.perf_counter()
-    for _ in range(200):
+    for _ in range(times):
         router.plan("grok-4.3", "chat")
+    return (time.perf_counter() - began) / times
 
-    assert (time.perf_counter() - began) / 200 < 0.001
+
+def test_ten_thousand_accounts_plan_as_fast_as_a_hundred():
+    hundred = mean_s(router_of(*(account(f"{number}") for number in range(100))), 2000)
+
+    assert mean_s(router_of(*many()), 2000) < 5 * hundred + 20e-6
+
+
+def test_the_only_fit_one_of_ten_thousand_accounts_is_found():
+    accounts = [rest(one, 60, LIMITED) for one in many()]
+    rest(accounts[4321], 0, None)
+    router = router_of(*accounts)
+
+    assert {tuple(ids(router.plan("grok-4.3", "chat"))) for _ in range(20)} == {("4321",)}
+
+
+def test_the_few_fit_ones_of_ten_thousand_accounts_all_get_their_turn():
+    accounts = [rest(one, 60, LIMITED) for one in many()]
+    fit = {"17", "4321", "5000", "9999"}
+    for one in accounts:
+        if one.id in fit:
+            rest(one, 0, None)
+    router = router_of(*accounts)
+
+    plans = [ids(router.plan("grok-4.3", "chat")) for _ in range(60)]
+
+    assert {len(plan) for plan in plans} == {3}
+    assert {name for plan in plans for name in plan} == fit
+
+
+def test_the_healthy_one_of_ten_thousand_accounts_comes_before_the_doubtful_ones():
+    accounts = [rest(one, 5, DOWN) for one in many()]
+    rest(accounts[4321], 0, None)
+    router = router_of(*accounts)
+
+    plans = [ids(router.plan("grok-4.3", "chat")) for _ in range(20)]
+
+    assert {plan[0] for plan in plans} == {"4321"}
+    assert {len(plan) for plan in plans} == {3}
+
+
+def test_ten_thousand_doubtful_accounts_still_serve():
+    router = router_of(*(rest(one, 5, DOWN) for one in many()))
+
+    assert len(router.plan("grok-4.3", "chat").candidates) == 3
+
+
+def test_ten_thousand_resting_accounts_are_an_answer_and_no_crash():
+    router = router_of(*(rest(one, 30, LIMITED) for one in many()))
+
+    assert refusal(router, "grok-4.3").retry_after_s == 30
+
+
+def test_the_models_of_ten_thousand_accounts_are_listed_in_no_time():
+    own = {f"own-{number}" for number in range(200)}
+    router = router_of(*many(**listing("grok-4.3", *own)))
+    began = time.perf_counter()
+
+    found = names(router)
+
+    assert own < set(found)
+    assert time.perf_counter() - began < 0.5
+
+
+# -------------------------------------------------------------------------------------- memory
 
 
 def test_names_that_callers_make_up_do_not_fill_the_memory():
-    router = router_of(account("mine", upstream="openai_compatible"))
-    for number in range(20_000):
+    router = router_of(account(), account("b", "openai_compatible"))
+
+    for number in range(3 * module._MAX_NAMES):
         router.plan(f"made-up-{number}", "chat")
 
-    assert len(router._able) < 10_000
+    assert len(router._able) <= module._MAX_NAMES + 1
 
 
-def test_models_are_listed_while_any_account_can_serve_them():
-    basic = listed(router_of(account("a", pool=Pool.BASIC)))
-    heavy = listed(router_of(account("a", pool=Pool.HEAVY)))
+def test_names_that_nobody_serves_do_not_fill_the_memory():
+    router = router_of(account())
 
-    assert "grok-4.3" in basic
-    assert "grok-4.20-0309-heavy" in heavy - basic
+    for number in range(3 * module._MAX_NAMES):
+        refusal(router, f"made-up-{number}")
 
-
-def test_models_of_a_rejected_credential_are_not_listed():
-    only = account("only")
-    directory = directory_of(only)
-    directory.note_failure(only, error(ErrorKind.UPSTREAM_AUTH))
-
-    assert Router(CATALOG, directory, max_candidates=3).models("chat") == []
+    assert len(router._able) <= module._MAX_NAMES + 1
 
 
-def test_a_model_can_be_looked_up_by_another_spelling():
-    router = router_of(account("a"))
+def test_a_long_name_is_served_but_not_remembered():
+    router = router_of(account(upstream="openai_compatible"))
+    name = "m" * 100_000
 
-    assert router.model("x-ai/grok-4.3", "chat") is not None
-    assert router.model("nope", "chat") is None
+    assert sent(router.plan(name, "chat")) == [name]
+    assert name not in "".join(router._able)
+
+
+def test_many_names_at_many_accounts_do_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(module, "_MAX_REMEMBERED", 1000)
+    router = router_of(*(account(f"{number}", "openai_compatible") for number in range(100)))
+
+    most = 0
+    for number in range(100):
+        router.plan(f"made-up-{number}", "chat")
+        most = max(most, sum(able.count for able in router._able.values()))
+
+    assert 900 < most <= 1100
+
+
+def test_what_is_remembered_is_used(monkeypatch):
+    router = router_of(account())
+    router.plan("grok-4.3", "chat")
+    monkeypatch.setattr(router, "_find_able", None)
+
+    assert ids(router.plan("grok-4.3", "chat")) == ["acc_1"]
+
+
+def test_new_accounts_are_seen_at_once():
+    directory = directory_of()
+    router = Router(CATALOG, directory, max_candidates=3)
+    refusal(router, "grok-4.3")
+    directory.replace([account()])
+
+    assert ids(router.plan("grok-4.3", "chat")) == ["acc_1"]
+
+
+def test_a_new_list_is_seen_at_once():
+    one = account()
+    directory = directory_of(one)
+    router = Router(CATALOG, directory, max_candidates=3)
+    router.plan("grok-4.3", "chat")
+    directory.set_models(one, frozenset({"own"}))
+
+    assert refusal(router, "grok-4.3").kind is ErrorKind.UNKNOWN_MODEL
+    assert sent(router.plan("own", "chat")) == ["own"]
+
+
+# ---------------------------------------------------------------------------- what can be used
+
+
+def names(router):
+    return [model if isinstance(model, str) else model.id for model in router.models("chat")]
+
+
+def test_every_model_that_is_listed_can_be_asked_for_and_no_other():
+    accounts = [
+        account("a", pool=SUPER, **listing("grok-4.3", "grok-4.20-0309-reasoning")),
+        account("b", "openai_compatible", pool=BASIC, **listing("llama-3", "grok-4.3-high")),
+    ]
+    router = router_of(*accounts)
+
+    can_be_asked_for = []
+    for name in [*(model.id for model in CATALOG.models()), "llama-3", "llama-4"]:
+        try:
+            router.plan(name, "chat")
+        except GroxyError:
+            continue
+        can_be_asked_for.append(name)
+
+    assert sorted(names(router)) == sorted(can_be_asked_for)
+    assert {"grok-4.3", "llama-3"} < set(can_be_asked_for)
+
+
+def test_one_model_is_found_exactly_if_it_is_in_the_list():
+    router = router_of(account("a", pool=SUPER, **listing("grok-4.3", "own")))
+    everything = [*(model.id for model in CATALOG.models()), "own", "other"]
+
+    found = [name for name in everything if router.model(name, "chat") is not None]
+
+    assert sorted(found) == sorted(names(router))
+
+
+def test_with_an_account_for_everything_all_text_models_are_listed_in_the_catalogs_order():
+    texts = [model.id for model in CATALOG.models() if model.capability.value == "chat"]
+
+    assert names(router_of(account(upstream="sandbox"))) == texts
+
+
+def test_names_that_only_lists_have_come_last_and_sorted():
+    accounts = [
+        account("a", **listing("zeta", "grok-4.3", "alpha")),
+        account("b", "openrouter", **listing("alpha", "x-ai/grok-4.3", "beta")),
+    ]
+
+    assert names(router_of(*accounts))[-3:] == ["alpha", "beta", "zeta"]
+
+
+def test_no_model_is_listed_twice():
+    listed = listing("grok-4.3", "own")
+    found = names(router_of(account("a", **listed), account("b", "openai_compatible", **listed)))
+
+    assert len(set(found)) == len(found)
+
+
+def test_without_an_account_no_model_is_listed():
+    assert names(router_of()) == []
+
+
+def test_models_of_an_account_whose_key_was_rejected_are_neither_listed_nor_found():
+    expired = rest(account("a", **listing("own")), 60, AUTH)
+    router = router_of(expired, account("b", **listing("grok-4.3")))
+
+    assert "own" not in names(router)
+    assert router.model("own", "chat") is None
+    assert router.model("grok-4.3", "chat") is CATALOG.find("grok-4.3")
+
+
+@pytest.mark.parametrize("reason", [QUOTA, LIMITED, DOWN])
+def test_models_of_an_account_that_only_rests_stay_in_the_list(reason):
+    router = router_of(rest(account("a", **listing("own")), 60, reason))
+
+    assert names(router) == ["own"]
+    assert router.model("own", "chat") == "own"
+
+
+def test_one_expired_account_does_not_hide_its_healthy_twin():
+    listed = listing("own")
+
+    assert names(router_of(rest(account("a", **listed), 60, AUTH), account("b", **listed))) == [
+        "own"
+    ]
+
+
+def test_accounts_that_differ_only_in_their_options_are_not_taken_for_one_another():
+    class Fussy(Upstream):
+        name = "fussy"
+        serves_catalog = True
+
+        def model_id(self, official, account):
+            return f"{official}@{account.options['region']}"
+
+    fussy = Fussy()
+    accounts = [
+        account(
+            region,
+            fussy,
+            credentials=Credentials(api_key="k", options={"region": region}),
+            **listing("grok-4.3@east"),
+        )
+        for region in ("west", "east")
+    ]
+
+    assert "grok-4.3" in names(router_of(*accounts))
+
+
+def test_a_model_is_found_by_each_of_its_names():
+    router = router_of(account())
+
+    assert router.model("x-ai/grok-4.3", "chat") is CATALOG.find("grok-4.3")
+    assert router.model("grok-4.3-latest", "chat") is CATALOG.find("grok-4.3")
+
+
+@pytest.mark.parametrize("asked", ["grok-imagine-image", "nonsense", ""])
+def test_what_cannot_be_used_is_not_found(asked):
+    assert router_of(account()).model(asked, "chat") is None

@@ -164,8 +164,9 @@ async def test_a_credential_that_was_moved_to_another_account_does_not_open(data
 
 
 async def test_options_are_those_of_the_time_when_it_was_added(database):
-    options = dict(ACCOUNT["options"])
+    options = {"gateway_id": "then"}
     added = await add(database, options=options)
-    options["gateway_id"] = "changed"
+    options["gateway_id"] = "now"
 
-    assert await list_accounts(database, SECRET) == [replace(added, options=ACCOUNT["options"])]
+    then = replace(added, options={"gateway_id": "then"})
+    assert await list_accounts(database, SECRET) == [then]

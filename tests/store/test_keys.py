@@ -56,7 +56,7 @@ async def test_a_key_is_found_by_its_digest_alone(database):
 
 async def test_what_is_stored_says_what_the_operator_wants_to_know(database):
     before = time.time_ns() // 1_000_000
-    key, stored = await new_key(database, name="größte\n'; DROP TABLE keys; --")
+    key, _ = await new_key(database, name="größte\n'; DROP TABLE keys; --")
 
     (found,) = await list_keys(database)
 
@@ -102,9 +102,9 @@ async def test_a_revoked_key_stays_in_the_list_with_the_time(database):
 
     await revoke_key(database, first.id)
 
-    by_id = {key.id: key for key in await list_keys(database)}
-    assert by_id[first.id].revoked_ms >= before
-    assert by_id[second.id].revoked_ms is None
+    revoked_ms = {key.id: key.revoked_ms or 0 for key in await list_keys(database)}
+    assert before <= revoked_ms[first.id] <= time.time_ns() // 1_000_000
+    assert revoked_ms[second.id] == 0
 
 
 async def test_a_key_cannot_be_revoked_twice(database):
@@ -162,8 +162,6 @@ async def test_two_keys_with_one_digest_are_refused(database):
 
     with pytest.raises(GroxyError) as caught:
         async with database.transaction() as connection:
-            await connection.execute(
-                sa.insert(tables.keys).values(**twin, digest=stored.digest)
-            )
+            await connection.execute(sa.insert(tables.keys).values(**twin, digest=stored.digest))
 
     assert caught.value.kind is ErrorKind.STORE_DOWN

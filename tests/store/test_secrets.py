@@ -1,13 +1,12 @@
 import os
 import stat
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given, strategies as st
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.store.secrets import SECRET_FILE, InstallationSecret
+from tests.store.races import run_at_once
 
 SECRET = InstallationSecret(b"s" * 32)
 OTHER = InstallationSecret(b"o" * 32)
@@ -78,13 +77,11 @@ def test_a_disk_that_is_full_leaves_no_broken_secret(tmp_path, monkeypatch):
 
 
 _STARTS = """
-import sys
 from pathlib import Path
 from groxy.store.secrets import InstallationSecret
 
 folders = [Path(name) for name in sys.argv[1:]]
-print("ready", flush=True)
-sys.stdin.readline()
+ready()
 for folder in folders:
     print(InstallationSecret.of(folder).digest("sk-a").hex())
 """
@@ -94,26 +91,12 @@ def test_processes_that_start_at_once_agree_on_one_secret(tmp_path):
     folders = [tmp_path / f"{number}" for number in range(150)]
     for folder in folders:
         folder.mkdir()
-    starters = [
-        subprocess.Popen(
-            [sys.executable, "-c", _STARTS, *map(str, folders)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    assert [starter.stdout.readline() for starter in starters] == ["ready\n"] * 3
-    for starter in starters:
-        starter.stdin.write("now\n")
-        starter.stdin.flush()
 
-    digests, complaints = zip(*(starter.communicate() for starter in starters), strict=True)
+    outcomes = run_at_once(_STARTS, [str(folder) for folder in folders], processes=3)
 
-    assert complaints == ("", "", "")
-    assert len(digests[0].split()) == len(folders)
-    assert digests[0] == digests[1] == digests[2]
+    assert [complaints for _, complaints in outcomes] == ["", "", ""]
+    assert len(outcomes[0][0].split()) == len(folders)
+    assert len({digests for digests, _ in outcomes}) == 1
 
 
 # ------------------------------------------------------------------------------------- digests

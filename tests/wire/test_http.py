@@ -415,6 +415,45 @@ async def test_closing_a_reply_hangs_up_on_an_upstream_that_still_sends():
             await server.closed_by_client.wait()
 
 
+async def test_a_released_reply_whose_end_comes_soon_leaves_its_connection_for_the_next():
+    is_released = asyncio.Event()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + b"3\r\none\r\n")
+        await is_released.wait()
+        writer.write(b"0\r\n\r\n")
+
+    async with _serving(answer) as server, _transport() as transport:
+        reply = await transport.send(_outgoing(server))
+        async for _ in reply.chunks():
+            break
+        reply.release()
+        is_released.set()
+        await asyncio.sleep(0.05)
+        (await transport.send(_outgoing(server))).close()
+    assert server.connections == 1
+
+
+async def test_a_released_reply_whose_end_does_not_come_is_hung_up_on(monkeypatch):
+    monkeypatch.setattr("groxy.wire.http._LINGER_S", 0.05)
+    async with _serving(_sends(CHUNKED + b"3\r\none\r\n")) as server, _transport() as transport:
+        reply = await transport.send(_outgoing(server))
+        reply.release()
+        async with asyncio.timeout(1):
+            await server.closed_by_client.wait()
+
+
+async def test_a_released_reply_that_was_read_to_its_end_is_not_closed_later(monkeypatch):
+    monkeypatch.setattr("groxy.wire.http._LINGER_S", 0.01)
+    async with _serving(_sends(HELLO)) as server, _transport() as transport:
+        for _ in range(2):
+            reply = await transport.send(_outgoing(server))
+            await reply.read(MEGABYTE)
+            reply.release()
+            await asyncio.sleep(0.05)
+    assert server.connections == 1
+
+
 async def test_cancelling_a_request_hangs_up_on_an_upstream_that_still_thinks():
     async def answer(writer: asyncio.StreamWriter) -> None:
         """Say nothing."""

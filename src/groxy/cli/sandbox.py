@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from groxy.cli.serve import run_loop, serve_asgi
+from groxy.cli.serve import check_port_is_free, print_once_open, run_loop, serve_asgi
 from groxy.upstreams.sandbox.server import create_app
 from groxy.wire.tokens import SplintrCounter
 
@@ -21,7 +21,9 @@ Pace = Annotated[
 
 def sandbox(host: Host = "127.0.0.1", port: Port = 9001, tokens_per_s: Pace = 0.0) -> None:
     """Start a stand-alone sandbox: a fake Grok that answers, and fails as it is told to."""
-    typer.echo(f"The sandbox answers at http://{host}:{port}/v1 as any model, with any key.")
+    check_port_is_free(host, port)
+    text = f"The sandbox answers at http://{host}:{port}/v1 as any model, with any key."
+    print_once_open(text, host, port)
     serve_sandbox(host, port, tokens_per_s)
 
 

@@ -49,7 +49,7 @@ def serve(
     loaded = loaded_settings(config, data_dir, {"server.host": host, "server.port": port})
     settings = loaded.settings
     logs.configure(level=settings.logging.level, form=settings.logging.format)
-    _check_port_is_free(settings.server.host, settings.server.port)
+    check_port_is_free(settings.server.host, settings.server.port)
     if settings.server.workers > 1:
         _serve_with_workers(loaded)
     else:
@@ -219,7 +219,8 @@ async def _prepare(loaded: Loaded) -> None:
     print_once_open(text, settings.server.host, settings.server.port)
 
 
-def _check_port_is_free(host: str, port: int) -> None:
+def check_port_is_free(host: str, port: int) -> None:
+    """Raise BAD_REQUEST when somebody listens there; our server would do so beside them."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         if sys.platform != "win32":

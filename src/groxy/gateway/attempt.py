@@ -26,6 +26,8 @@ from groxy.wire.json import encode
 
 _MAX_REPLY_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
+_MAX_HELD_BYTES = 1024 * 1024
+"""Of a stream before its first output: roles and the like, a few hundred bytes usually."""
 _OK_STATUS = 200
 _CONTENT_HEADERS = {"Content-Type": "application/json", "User-Agent": "groxy"}
 
@@ -134,6 +136,8 @@ class AttemptRun:
             if relay.tally.has_output:
                 self._attempt.first_event = time.perf_counter()
                 await pass_on(held)
+            elif len(held) > _MAX_HELD_BYTES:
+                raise GroxyError(ErrorKind.BAD_REPLY, "The upstream sent much, but no answer.")
         if relay.failure is not None:
             raise self._meaning(relay.failure)
         if not relay.is_complete:

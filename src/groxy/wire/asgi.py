@@ -1,6 +1,6 @@
 """ASGI, as far as the endpoints need it: headers, a bounded body, and the client's side.
 
-Every response gets its request id here, so no endpoint can forget it.
+Must not know a route or a dialect; request ids are added in `api.errors`.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping

@@ -121,8 +121,6 @@ class ChatRelay:
     def _relay(self, events: list[tuple[bytes, bytes]]) -> bytes:
         passed: list[bytes] = []
         for _, data in events:
-            if self._is_done:
-                break
             if data.startswith(DONE):
                 self._is_done = True
                 break

@@ -34,6 +34,7 @@ from groxy.upstreams.sandbox.schema import TooCostlyError, UnfillableError, fill
 from groxy.upstreams.sandbox.wording import FILLER, spoken, thoughts, tools_to_call
 from groxy.wire.json import decode_any, encode
 
+_NO_ARGUMENTS = b'{"type":"object"}'
 CREATED = 1_735_689_600
 """When every answer was made: 2025-01-01, because an answer must not change from call to call."""
 PRICE = Price(
@@ -109,7 +110,7 @@ def _check_tools(request: Request) -> None:
 
 def _drafts(request: Request, script: Script, tokens: Tokens) -> list[_Draft]:
     called = [
-        (tool, tokens.split(_filled(tool.parameters, f"the parameters of `{tool.name}`")))
+        (tool, tokens.split(_filled(_arguments(tool), f"the parameters of `{tool.name}`")))
         for tool in tools_to_call(request)
     ]
     texts = [] if called else _said(request)
@@ -171,6 +172,11 @@ def _said(request: Request) -> list[str]:
             return [encode({"sandbox": True, "answer": text}).decode() for text in spoken(request)]
         case OutputForm.TEXT:
             return spoken(request)
+
+
+def _arguments(tool: Tool) -> bytes:
+    """Return the schema of a call's arguments, which are an object even if it does not say so."""
+    return _NO_ARGUMENTS if tool.parameters == b"{}" else tool.parameters
 
 
 def _filled(schema: bytes, what: str) -> str:
