@@ -1,9 +1,15 @@
 """What tests of several folders share: private servers, and a database of each kind."""
 
-from collections.abc import AsyncIterator, Iterator
+import io
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import redirect_stderr
+from typing import Any
 
 import pytest
+import structlog
 
+from groxy.observe import logs
 from groxy.store.database import Database
 from tests.servers import PostgresServer, RedisServer, postgres_server, redis_server
 
@@ -22,13 +28,24 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture
+def logged() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Log as `groxy serve` does; called, it returns the lines that were logged."""
+    written = io.BytesIO()
+    stderr = io.TextIOWrapper(written)
+    with redirect_stderr(stderr):
+        logs.configure(level="info", form="json")
+    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+    structlog.reset_defaults()
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def store_url(request: pytest.FixtureRequest) -> str:
     """The URL of an empty database; SQLite's is relative to the data folder."""
     if request.param == "sqlite":
         return "sqlite+aiosqlite:///groxy.db"
     server: PostgresServer = request.getfixturevalue("postgres")
-    return server.new_database()
+    return server.empty_database()
 
 
 @pytest.fixture

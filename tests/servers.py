@@ -146,22 +146,30 @@ class PostgresServer:
         _end(self.process, signal.SIGINT)
 
     def new_database(self) -> str:
-        """Create an empty database and return its URL for the store."""
+        """Create a database, and return its URL for the store."""
         name = f"test{next(self._numbers)}"
         self.run_sql(f"CREATE DATABASE {name}")
+        return self._url(name)
+
+    def empty_database(self) -> str:
+        """Empty the database that is always there, and return its URL: ten times as fast."""
+        self.run_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        return self._url("postgres")
+
+    def _url(self, name: str) -> str:
         return f"postgresql+asyncpg://groxy@127.0.0.1:{self.port}/{name}"
 
-    def run_sql(self, statement: str) -> None:
-        """Run one statement as the superuser; works inside of an event loop too, which waits."""
+    def run_sql(self, statements: str) -> None:
+        """Run statements as the superuser; works inside of an event loop too, which waits."""
         with ThreadPoolExecutor(1) as thread:
-            thread.submit(lambda: asyncio.run(self._run_sql(statement))).result()
+            thread.submit(lambda: asyncio.run(self._run_sql(statements))).result()
 
-    async def _run_sql(self, statement: str) -> None:
+    async def _run_sql(self, statements: str) -> None:
         connection = await asyncpg.connect(
             host="127.0.0.1", port=self.port, user="groxy", database="postgres", timeout=5
         )
         try:
-            await connection.execute(statement)
+            await connection.execute(statements)
         finally:
             await connection.close()
 

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from groxy.cli.context import loaded_settings, opened_store, print_table, run
@@ -52,3 +54,15 @@ def test_a_table_for_a_file_has_neither_colours_nor_empty_lines(capsys):
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[0].split() == ["id", "name"]
     assert [line.split() for line in lines[2:]] == [["1", "one"], ["2", "two"]]
+
+
+def test_in_a_narrow_terminal_nothing_is_cut_off(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+
+    print_table(["id", "name"], [["key_" + "0123456789" * 3, "grok-4.20-0309-non-reasoning"]])
+
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    rows = [line for line in shown.splitlines() if line][2:]
+    assert "".join(row[:19].strip() for row in rows) == "key_" + "0123456789" * 3
+    assert "…" not in shown

@@ -1,5 +1,9 @@
 """The `groxy` command as a whole: what it says and how it ends when something is wrong."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from groxy import __version__, cli
@@ -57,3 +61,15 @@ def test_without_a_command_the_commands_are_listed(groxy):
 
     for command in ("serve", "sandbox", "doctor", "key", "account", "model", "ledger"):
         assert command in listed
+
+
+def test_a_sign_that_the_terminal_lacks_is_no_reason_to_fail(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "groxy", "ledger", "last", "--data-dir", str(tmp_path)],
+        check=False,
+        capture_output=True,
+        timeout=30,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"asked ? served" in done.stdout

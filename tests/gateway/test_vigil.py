@@ -204,7 +204,7 @@ async def test_nothing_is_left_running_afterwards():
 
 async def test_silence_ends_an_attempt_when_its_time_is_up_and_not_at_a_later_look():
     loop = asyncio.get_running_loop()
-    async with vigil(Client(), idle_s=0.5, first_event_s=30) as watch:
+    async with vigil(Client(), idle_s=1.0, first_event_s=30) as watch:
 
         async def silent_after_a_while():
             await asyncio.sleep(0.4)
@@ -213,16 +213,7 @@ async def test_silence_ends_an_attempt_when_its_time_is_up_and_not_at_a_later_lo
 
         began = loop.time()
         assert await kind_of(watch.attempt(silent_after_a_while())) is ErrorKind.UPSTREAM_TIMEOUT
-        assert 0.85 < loop.time() - began < 1.2
-
-
-async def test_the_second_attempt_is_late_as_exactly_as_the_first():
-    loop = asyncio.get_running_loop()
-    async with vigil(Client(), first_event_s=0.5) as watch:
-        for _ in range(2):
-            began = loop.time()
-            await kind_of(watch.attempt(forever()))
-            assert 0.45 < loop.time() - began < 0.8
+        assert 1.35 < loop.time() - began < 2.0
 
 
 async def test_a_client_that_takes_nothing_any_more_is_given_up_as_gone():
@@ -238,14 +229,14 @@ async def test_a_client_that_takes_nothing_any_more_is_given_up_as_gone():
 
 
 async def test_time_in_which_the_client_was_slow_is_not_the_upstreams_silence():
-    async with vigil(Client(), idle_s=0.6) as watch:
+    async with vigil(Client(), idle_s=1.0) as watch:
 
         async def slow_client():
             watch.heard()
             await watch.sending()
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(0.6)
             watch.sent()
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(0.6)
             return "done"
 
         assert await watch.attempt(slow_client()) == "done"

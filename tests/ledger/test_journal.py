@@ -411,7 +411,7 @@ async def books_after_kill_9(store_url, folder):
     column = tables.attempts.c.request_id
     async with database.transaction() as connection:
         found = await connection.execute(sa.select(column, sa.func.count()).group_by(column))
-        attempts = dict(found.all())
+        attempts = {str(request_id): int(count) for request_id, count in found}
     await database.close()
     return set(told_of.read_text().split("\n")[:-1]), entered, attempts
 

@@ -267,10 +267,10 @@ async def test_the_operator_is_told_why_a_database_does_not_open(tmp_path):
 
 @pytest.mark.postgres
 @pytest.mark.parametrize(
-    ("part", "wrong"), [("groxy@", "nobody:hush-hush@"), ("/test", "/no_such_test")]
+    ("part", "wrong"), [("groxy@", "nobody:hush-hush@"), ("/postgres", "/no_such_database")]
 )
 async def test_a_postgres_that_does_not_let_us_in_is_store_down(postgres, tmp_path, part, wrong):
-    url = postgres.new_database().replace(part, wrong)
+    url = postgres.empty_database().replace(part, wrong)
 
     with pytest.raises(GroxyError) as caught:
         await Database.open(url, tmp_path)
@@ -359,7 +359,7 @@ async def test_a_locked_database_is_store_down_until_it_is_released(tmp_path, mo
 
 @pytest.mark.postgres
 async def test_connections_that_postgres_dropped_are_replaced(postgres, tmp_path):
-    database = await Database.open(postgres.new_database(), tmp_path)
+    database = await Database.open(postgres.empty_database(), tmp_path)
     await database.revision("x")
     postgres.run_sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"

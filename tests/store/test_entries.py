@@ -303,7 +303,7 @@ async def test_every_commit_is_synced(sqlite, monkeypatch):
 
 @pytest.mark.postgres
 async def test_a_postgres_that_is_away_is_store_down_until_it_is_back(postgres, tmp_path):
-    database = await Database.open(postgres.new_database(), tmp_path)
+    database = await Database.open(postgres.empty_database(), tmp_path)
     async with open_writer(database) as writer:
         await writer.submit([request_entry("req_1")], [])
         postgres.stop()

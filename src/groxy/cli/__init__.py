@@ -5,6 +5,7 @@ Exit status: 0 when all is well, 1 when a check failed, 2 for wrong usage or set
 
 import sys
 from collections.abc import Iterator
+from io import TextIOWrapper
 from typing import NoReturn
 
 import typer
@@ -37,6 +38,9 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # for terminals that lack a sign
     try:
         app()
     except GroxyError as error:

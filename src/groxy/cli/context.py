@@ -65,17 +65,19 @@ async def opened_store(loaded: Loaded) -> AsyncIterator[Store]:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table. Into a pipe or a file each row is one line, as wide as it has to be.
 
-    Cells are shown as they are, but for what a terminal would obey: callers choose some of them.
+    In a narrow terminal a long cell goes on in the next line; nothing is cut off. Cells are shown
+    as they are, but for what a terminal would obey: callers choose some of them.
     """
     from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=_NO_WRAP_CHARS)
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    named = [Column(name, overflow="fold") for name in columns]
+    table = Table(*named, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for row in rows:
         table.add_row(*(Text(_printable(cell)) for cell in row))
     console.print(table)
