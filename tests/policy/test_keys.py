@@ -118,6 +118,7 @@ def test_two_different_keys_are_refused_although_one_of_them_is_good(authorizati
         "ключ".encode().decode("latin-1"),
         "ключ",
         b"\xff\xfe".decode("latin-1"),
+        b"\xff\xfe".decode(errors="surrogateescape"),
         "../../secret.key",
         "${jndi:ldap://x}",
     ],

@@ -1,5 +1,6 @@
 import random
 import time
+import timeit
 from collections import Counter
 
 import pytest
@@ -443,18 +444,15 @@ def many(**changes):
     return [account(f"{number}", **changes) for number in range(MANY)]
 
 
-def mean_s(router, times):
+def seconds_of_a_plan(router):
     router.plan("grok-4.3", "chat")
-    began = time.perf_counter()
-    for _ in range(times):
-        router.plan("grok-4.3", "chat")
-    return (time.perf_counter() - began) / times
+    return min(timeit.repeat(lambda: router.plan("grok-4.3", "chat"), number=200, repeat=10)) / 200
 
 
-def test_ten_thousand_accounts_plan_as_fast_as_a_hundred():
-    hundred = mean_s(router_of(*(account(f"{number}") for number in range(100))), 2000)
+def test_ten_thousand_accounts_plan_nearly_as_fast_as_a_hundred():
+    hundred = seconds_of_a_plan(router_of(*(account(f"{number}") for number in range(100))))
 
-    assert mean_s(router_of(*many()), 2000) < 5 * hundred + 20e-6
+    assert seconds_of_a_plan(router_of(*many())) < 5 * hundred
 
 
 def test_the_only_fit_one_of_ten_thousand_accounts_is_found():

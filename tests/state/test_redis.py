@@ -48,9 +48,9 @@ async def test_every_process_sees_the_same(redis, state):
 
 
 async def test_a_rest_leaves_the_server_by_itself(redis, state):
-    await state.cool("acc_1", CoolDown(until=time.time() + 0.2, reason="x"))
+    await state.cool("acc_1", CoolDown(until=time.time() + 0.5, reason="x"))
     assert redis.ask("EXISTS", "groxy:cooling:acc_1") == b":1\r\n"
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.6)
 
     assert redis.ask("EXISTS", "groxy:cooling:acc_1") == b":0\r\n"
 
