@@ -15,7 +15,7 @@ from groxy.gateway.attempt import AttemptRun, Question
 from groxy.gateway.vigil import Client, Deadlines, Vigil
 from groxy.ledger.journal import Journal
 from groxy.ledger.trail import OK, Trail
-from groxy.observe.logs import Logger, get_logger
+from groxy.observe.logs import Logger, RequestLine, get_logger, log_request
 from groxy.observe.metrics import Metrics
 from groxy.policy.keys import Caller
 from groxy.routing.accounts import Directory
@@ -62,10 +62,16 @@ class Gateway:
     price_of: Callable[[str], Price | None]
     limits: Limits
     log: Logger = field(default_factory=lambda: get_logger("gateway"))
+    open_answers: int = 0
+    """Requests that are being answered."""
 
     async def answer(self, call: Call, client: Client) -> None:
         """Answer one request, whatever happens, and enter it in the books exactly once."""
-        await _Answer(self, call, client).run()
+        self.open_answers += 1
+        try:
+            await _Answer(self, call, client).run()
+        finally:
+            self.open_answers -= 1
 
 
 class _Answer:
@@ -195,7 +201,9 @@ class _Answer:
             outcome=outcome, status=status, is_owed=outcome in _BILLED_OUTCOMES
         )
         try:
-            committed = self._gateway.journal.submit(entry, attempts)
+            committed = self._gateway.journal.submit(
+                entry, attempts, is_alone=self._gateway.open_answers == 1
+            )
             self._count(outcome)  # Meanwhile: the disk takes longer.
             await committed
         except GroxyError as error:
@@ -226,8 +234,7 @@ class _Answer:
                 upstream=last.upstream, seconds=last.first_event - trail.began
             )
         if gateway.limits.logs_requests:
-            gateway.log.info(
-                "request",
+            line = RequestLine(
                 request=trail.request_id,
                 key=trail.key_id,
                 dialect=trail.dialect,
@@ -241,6 +248,7 @@ class _Answer:
                 output_tokens=last.usage.output_tokens if last else 0,
                 ms=round((time.perf_counter() - trail.began) * 1000, 2),
             )
+            log_request(line)
 
     async def _finish(self, last_bytes: bytes) -> None:
         """Send what the client still has to get."""

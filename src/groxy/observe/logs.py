@@ -10,8 +10,10 @@ import re
 import sys
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import IO, Any
 
+import msgspec
 import structlog
 
 from groxy.wire.json import encode
@@ -29,6 +31,8 @@ _MASK = "*****"
 _HARMLESS = frozenset({int, float, bool, type(None)})
 
 Logger = structlog.stdlib.BoundLogger
+_direct: "_Patient | None" = None
+"""Where request lines go without structlog; None while they are not written as JSON."""
 
 
 def configure(*, level: str, form: str) -> None:
@@ -40,6 +44,9 @@ def configure(*, level: str, form: str) -> None:
         if form == "console"
         else structlog.BytesLoggerFactory(_Patient(sys.stderr.buffer))  # type: ignore[arg-type]
     )
+    global _direct  # noqa: PLW0603 - logging is one for the process, as structlog's own state is
+    writes_requests = form != "console" and threshold <= logging.INFO
+    _direct = _Patient(sys.stderr.buffer) if writes_requests else None
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -52,6 +59,46 @@ def configure(*, level: str, form: str) -> None:
         logger_factory=factory,
         cache_logger_on_first_use=True,
     )
+
+
+class RequestLine(msgspec.Struct, kw_only=True):
+    """The line of one request that has ended. None of it is a caller's prompt."""
+
+    request: str
+    key: str
+    dialect: str
+    stream: bool
+    model: str
+    served: str
+    account: str
+    attempts: int
+    outcome: str
+    input_tokens: int
+    output_tokens: int
+    ms: float
+    part: str = "gateway"
+    event: str = "request"
+    level: str = "info"
+    timestamp: str = ""
+
+
+def log_request(line: RequestLine) -> None:
+    """Write a request's line: as `get_logger(…).info` would, at a third of its cost."""
+    if _direct is None:
+        fields = msgspec.structs.asdict(line)
+        for name in ("event", "level", "part", "timestamp"):
+            del fields[name]
+        get_logger(line.part).info(line.event, **fields)
+        return
+    line.model = _masked(line.model)
+    line.timestamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    try:
+        written = encode(line)
+    except ValueError:  # half a character
+        line.model = _writable(line.model)
+        written = encode(line)
+    _direct.write(written + b"\n")
+    _direct.flush()
 
 
 def get_logger(name: str) -> Logger:

@@ -354,6 +354,8 @@ def safe_message(text: str) -> str:
 
 def drop_fields(fields: Fields, names: frozenset[str] | set[str]) -> list[str]:
     """Take `names` out of a request; return the words for what was there. Nulls go silently."""
+    if names.isdisjoint(fields):
+        return []
     found = {name: fields.pop(name) for name in sorted(names & fields.keys())}
     return [f"{name} dropped" for name, raw in found.items() if bytes(raw) != b"null"]
 
