@@ -155,13 +155,8 @@ class Books:
         self.on_submit: Callable[[], object] = lambda: None
 
     def submit(
-        self,
-        request: RequestEntry,
-        attempts: Sequence[AttemptEntry],
-        *,
-        is_alone: bool = False,
+        self, request: RequestEntry, attempts: Sequence[AttemptEntry]
     ) -> "asyncio.Future[None]":
-        del is_alone
         self.on_submit()
         committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self.failure is not None:

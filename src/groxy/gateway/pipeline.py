@@ -62,16 +62,10 @@ class Gateway:
     price_of: Callable[[str], Price | None]
     limits: Limits
     log: Logger = field(default_factory=lambda: get_logger("gateway"))
-    open_answers: int = 0
-    """Requests that are being answered."""
 
     async def answer(self, call: Call, client: Client) -> None:
         """Answer one request, whatever happens, and enter it in the books exactly once."""
-        self.open_answers += 1
-        try:
-            await _Answer(self, call, client).run()
-        finally:
-            self.open_answers -= 1
+        await _Answer(self, call, client).run()
 
 
 class _Answer:
@@ -201,9 +195,7 @@ class _Answer:
             outcome=outcome, status=status, is_owed=outcome in _BILLED_OUTCOMES
         )
         try:
-            committed = self._gateway.journal.submit(
-                entry, attempts, is_alone=self._gateway.open_answers == 1
-            )
+            committed = self._gateway.journal.submit(entry, attempts)
             self._count(outcome)  # Meanwhile: the disk takes longer.
             await committed
         except GroxyError as error:

@@ -30,16 +30,9 @@ class Journal:
         self._is_closing = False
 
     def submit(
-        self,
-        request: RequestEntry,
-        attempts: Sequence[AttemptEntry],
-        *,
-        is_alone: bool = False,
+        self, request: RequestEntry, attempts: Sequence[AttemptEntry]
     ) -> "asyncio.Future[None]":
         """Enter a request and its attempts; the future ends once they are durable.
-
-        With `is_alone`, when no other request is open that could be kept waiting, they may be
-        written on the spot: that saves the way to another thread and back.
 
         It ends with STORE_DOWN when they could not be written. Whether anybody waits for it makes
         no difference to the entries.
@@ -47,30 +40,11 @@ class Journal:
         if self._is_closing:
             raise GroxyError(ErrorKind.STORE_DOWN, "The gateway is shutting down. Try again.")
         committed = asyncio.get_running_loop().create_future()
-        if is_alone and self._idle.is_set() and self._write_now(request, attempts, committed):
-            return committed
         self._pending.append((request, attempts, committed))
         if self._idle.is_set():
             self._idle.clear()
             self._begin_group()
         return committed
-
-    def _write_now(
-        self,
-        request: RequestEntry,
-        attempts: Sequence[AttemptEntry],
-        committed: "asyncio.Future[None]",
-    ) -> bool:
-        began = time.perf_counter()
-        try:
-            if not self._writer.write_now([request], attempts):
-                return False
-        except GroxyError as error:
-            committed.set_exception(error)
-            return True
-        self._observe_commit(time.perf_counter() - began)
-        committed.set_result(None)
-        return True
 
     async def close(self) -> None:
         """Take no more entries, and return once all are written."""

@@ -88,14 +88,6 @@ class EntryWriter(Protocol):
         """
         ...
 
-    def write_now(self, requests: Sequence[RequestEntry], attempts: Sequence[AttemptEntry]) -> bool:
-        """Write at once, while nothing that was submitted is under way, and wait for the disk.
-
-        Returns False, and writes nothing, where that cannot be done without waiting for others;
-        raises STORE_DOWN when none was written.
-        """
-        ...
-
     async def close(self) -> None:
         """Release what is held."""
         ...
@@ -164,13 +156,6 @@ class _SqliteWriter:
         self._orders.put((requests, attempts, loop, written))
         return written
 
-    def write_now(self, requests: Sequence[RequestEntry], attempts: Sequence[AttemptEntry]) -> bool:
-        """Write from the caller's thread: ours sleeps while nothing is under way."""
-        error = self._error_of(requests, attempts)
-        if error is not None:
-            raise error
-        return True
-
     async def close(self) -> None:
         """Finish what is being written and close the file."""
         self._orders.put(None)
@@ -197,7 +182,7 @@ class _SqliteWriter:
         return None
 
     def _connect(self) -> sqlite3.Connection:
-        self._connection = sqlite3.connect(self._path, check_same_thread=False)
+        self._connection = sqlite3.connect(self._path)
         set_sqlite_pragmas(self._connection, None)
         return self._connection
 
@@ -243,11 +228,6 @@ class _AsyncWriter:
                     await connection.exec_driver_sql(self._attempts_sql, list(attempts))
         except (SQLAlchemyError, OSError) as error:
             raise _not_written(error) from error
-
-    def write_now(self, requests: Sequence[RequestEntry], attempts: Sequence[AttemptEntry]) -> bool:
-        """A server elsewhere answers later."""
-        del requests, attempts
-        return False
 
     async def close(self) -> None:
         """Nothing is held: the pool belongs to the database."""
