@@ -216,9 +216,12 @@ class Translator(Server):
 
 
 def test_an_upstream_is_not_asked_in_a_dialect_that_it_does_not_speak():
-    accounts = [account("xai"), account("odd", Translator())]
+    listed = listing("grok-4.3", "x-ai/grok-4.3")
+    accounts = [account("xai"), account("or", "openrouter"), account("b", "xai", **listed)]
 
-    assert ids(router_of(*accounts).plan("grok-4.3", "odd")) == ["odd"]
+    router = router_of(*accounts, account("odd", Translator()))
+
+    assert ids(router.plan("grok-4.3", "odd")) == ["odd"]
 
 
 def test_an_upstream_that_translates_serves_a_model_in_any_of_its_dialects():

@@ -57,8 +57,9 @@ async def test_a_rest_leaves_the_server_by_itself(redis, state):
 
 async def test_other_keys_on_the_server_are_left_alone(redis, state):
     redis.ask("SET", "groxy:something", "else")
-    redis.ask("SET", "session:1", "x")
+    redis.ask("SET", "other:cooling:acc_2", f'{{"until":{REST.until},"reason":"x"}}')
     await state.cool("acc_1", REST)
+    assert await state.cooling() == {"acc_1": REST}
 
     await state.warm("acc_1")
 
