@@ -45,8 +45,8 @@ _SETTINGS = f"""
 [streams]
 keepalive_s = {_KEEPALIVE_S}
 [attempts]
-first_event_timeout_s = 1.0
-idle_timeout_s = 1.0
+first_event_timeout_s = 3.0
+idle_timeout_s = 3.0
 """
 _KEEPALIVE = b": keepalive\n\n"
 
@@ -106,7 +106,7 @@ def test_a_silent_stream_is_kept_alive_before_its_first_event(gateway, lane):
     lane.seats[0].will(waits(0.8))
     reply = gateway.ask(model=lane.model, stream=True)
     assert reply.body.startswith(_KEEPALIVE)
-    assert 2 <= reply.comments <= 4
+    assert 1 <= reply.comments <= 4
     assert reply.text == TEXT
     assert reply.ends_well
 
@@ -114,7 +114,7 @@ def test_a_silent_stream_is_kept_alive_before_its_first_event(gateway, lane):
 def test_a_silent_stream_is_kept_alive_between_events_only(gateway, lane):
     lane.seats[0].will(_slowly(each_s=0.6, words=3))
     reply = gateway.ask(model=lane.model, stream=True)
-    assert reply.comments >= 4
+    assert reply.comments >= 2
     assert reply.text == "w0 w1 w2 "
     for block in reply.body.removesuffix(b"\n\n").split(b"\n\n"):
         assert block == _KEEPALIVE.strip() or block.startswith(b"data: "), block
