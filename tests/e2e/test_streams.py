@@ -194,12 +194,12 @@ def _send_chat(connection: socket.socket, gateway: Gateway, **fields: Any) -> No
 
 
 _WORD = "word " * 200
-_WORDS = 30_000
+_WORDS = 40_000
 
 
 @pytest.fixture(scope="module")
 def flood(upstream):
-    """An upstream that says 30 MB as fast as it can."""
+    """An upstream that says 40 MB as fast as it can."""
     return upstream.seat("flood")
 
 
@@ -215,11 +215,10 @@ def flooded(flood, tmp_path) -> Iterator[Gateway]:
         await end_well(wire)
 
     flood.clear()
-    flood.always(behave)
     settings = "[attempts]\nidle_timeout_s = 1.5\n[streams]\nkeepalive_s = 0.1"
     config = config_toml(account_toml("a", flood), extra=settings)
     with running(Gateway(folder=tmp_path, config=config)) as gateway:
-        gateway.ask()
+        gateway.ask(stream=True)
         flood.clear()
         flood.always(behave)
         yield gateway
@@ -245,9 +244,9 @@ def test_readers_that_do_not_read_hold_the_upstream_back_and_not_the_memory(floo
     try:
         poll(lambda: len(flood.calls) == 5, what="all calls")
         poll(lambda: _stands_still(flood), what="a standstill")
-        assert all(call.sent_bytes < len(_WORD) * _WORDS / 2 for call in flood.calls)
+        assert not any(call.ended.is_set() for call in flood.calls), "it took everything"
         assert _memory_mb(flooded) - before < 5 * 20
-        assert flooded.ask(model="grok-4.3", stream=False, max_tokens=1).status in (200, 502)
+        assert flooded.get("/v1/models", flooded.auth).status == 200
     finally:
         for connection in connections:
             connection.close()
