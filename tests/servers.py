@@ -63,7 +63,9 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it, unless it runs, and wait until it answers."""
+        if _runs(self.process):
+            return
         command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
@@ -121,7 +123,9 @@ class PostgresServer:
         self._run("initdb", "-D", "data", "-U", "groxy", "-A", "trust", "-E", "UTF8")
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it, unless it runs, and wait until it answers."""
+        if _runs(self.process):
+            return
         options = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -245,8 +249,12 @@ def _wait_until(is_there: Callable[[], bool], process: subprocess.Popen[bytes], 
         time.sleep(0.02)
 
 
+def _runs(process: subprocess.Popen[bytes] | None) -> bool:
+    return process is not None and process.poll() is None
+
+
 def _end(process: subprocess.Popen[bytes] | None, how: signal.Signals) -> None:
-    if process is None or process.poll() is not None:
+    if process is None or not _runs(process):
         return
     process.send_signal(how)
     try:

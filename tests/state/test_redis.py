@@ -33,8 +33,7 @@ async def state(redis):
 def stopped(redis):
     redis.stop()
     yield redis
-    if redis.process.poll() is not None:
-        redis.start()
+    redis.start()
 
 
 async def test_every_process_sees_the_same(redis, state):

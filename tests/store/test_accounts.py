@@ -77,6 +77,16 @@ async def test_credential_and_options_are_not_shown_when_printed(database):
     assert "secret" not in repr(added)
 
 
+async def test_an_error_of_the_database_does_not_repeat_what_was_to_be_stored(database):
+    async with database.transaction() as connection:
+        await connection.execute(sa.text("ALTER TABLE accounts RENAME TO moved"))
+
+    error = await error_of(add(database))
+
+    assert error.kind is ErrorKind.STORE_DOWN
+    assert "127.0.0.1:9001" not in error.detail + error.message
+
+
 async def test_accounts_are_listed_oldest_first(database, monkeypatch):
     clock = iter([3_000_000_000, 1_000_000_000, 2_000_000_000])
     monkeypatch.setattr("groxy.store.accounts.time.time_ns", lambda: next(clock))

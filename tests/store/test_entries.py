@@ -195,6 +195,12 @@ async def test_the_write_after_a_failed_one_works(database, writer, requests):
     assert await ids_of(database) == ["req_9"]
 
 
+async def test_an_error_does_not_repeat_what_was_to_be_written(writer):
+    error = await error_of(writer.submit([*TWICE, TOO_LARGE, HALF_A_CHARACTER], []))
+
+    assert "grok-4.3-fast" not in error.message + error.detail
+
+
 async def test_an_error_tells_the_log_why_and_the_caller_what_to_do(writer):
     error = await error_of(writer.submit(TWICE, []))
 

@@ -46,7 +46,10 @@ class Database:
         A relative SQLite path is taken from `data_dir`. Raises STORE_DOWN when it cannot be opened
         or was written by a newer Groxy.
         """
-        engine = create_async_engine(resolved(url, data_dir), pool_pre_ping=True)
+        # What a failed statement carried is no business of the log.
+        engine = create_async_engine(
+            resolved(url, data_dir), pool_pre_ping=True, hide_parameters=True
+        )
         if engine.dialect.name == "sqlite":
             event.listen(engine.sync_engine, "connect", set_sqlite_pragmas)
         database = cls(engine)
