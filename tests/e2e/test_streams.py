@@ -270,7 +270,8 @@ def test_a_reader_that_stopped_is_given_up_and_the_account_is_not_blamed(flooded
 
 
 def _three(gateway: Gateway) -> list:
-    rows = [row for row in gateway.entries() if row.is_stream]
+    # The stream with which the fixture warmed up ended well.
+    rows = [row for row in gateway.entries() if row.is_stream and row.outcome != "ok"]
     return rows if len(rows) == 3 else []
 
 
