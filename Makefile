@@ -84,7 +84,8 @@ clean: ## Remove .venv, caches and what builds and tests left behind; data of a 
 
 # ------------------------------------------------------------------------------------------------
 # How .venv comes to be. A stamp inside it says which lock it holds; a newer lock file is installed
-# over it.
+# over it. "--no-deps" because a lock is complete: a resolver may look beyond it, and old ones (pip
+# 23) then fail on the day when a package that an extra belongs to has a new release.
 
 $(MADE_IN):
 	@command -v "$(PYTHON)" >/dev/null || { \
@@ -103,12 +104,12 @@ $(MADE_IN):
 
 $(RUNTIME): requirements/runtime.txt pyproject.toml $(MADE_IN)
 	@echo "· installing what Groxy runs on (about 20 seconds the first time)"
-	@$(PIP) install --require-hashes -r requirements/runtime.txt
+	@$(PIP) install --require-hashes --no-deps -r requirements/runtime.txt
 	@$(PIP) install --no-build-isolation --no-deps --no-index -e .
 	@touch $@
 
 $(DEV): requirements/dev.txt requirements/runtime.txt pyproject.toml $(MADE_IN)
 	@echo "· installing what developing Groxy takes (about 30 seconds the first time)"
-	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --require-hashes --no-deps -r requirements/dev.txt
 	@$(PIP) install --no-build-isolation --no-deps --no-index -e .
 	@touch $(RUNTIME) $@

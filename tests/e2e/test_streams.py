@@ -218,7 +218,7 @@ def flooded(flood, tmp_path) -> Iterator[Gateway]:
     settings = "[attempts]\nidle_timeout_s = 1.5\n[streams]\nkeepalive_s = 0.1"
     config = config_toml(account_toml("a", flood), extra=settings)
     with running(Gateway(folder=tmp_path, config=config)) as gateway:
-        gateway.ask(stream=True)
+        gateway.ask()
         flood.clear()
         flood.always(behave)
         yield gateway
