@@ -48,6 +48,30 @@ class ReasoningDelta:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningSealed:
+    """The thoughts so far in the upstream's own sealed form: opaque, to be sent back unread.
+
+    xAI's `encrypted_content`, Anthropic's `signature`, OpenRouter's `reasoning.encrypted`. It comes
+    after the text that it seals, if there is any, and ends those thoughts.
+    """
+
+    encrypted: str
+    item_id: str = ""
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cited:
+    """A source of the answer's text; `start` and `end` are characters of the text so far."""
+
+    url: str
+    title: str = ""
+    start: int = 0
+    end: int = 0
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallDelta:
     """More of a tool call: the first one of a call has its id and name, all carry arguments."""
 
@@ -71,6 +95,8 @@ class Finished:
 
     reason: FinishReason
     choice: int = 0
+    stop_text: str = ""
+    """The stop text that ended it, where that is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,4 +106,14 @@ class Failed:
     error: GroxyError
 
 
-Event = Started | TextDelta | ReasoningDelta | ToolCallDelta | UsageReported | Finished | Failed
+Event = (
+    Started
+    | TextDelta
+    | ReasoningDelta
+    | ReasoningSealed
+    | Cited
+    | ToolCallDelta
+    | UsageReported
+    | Finished
+    | Failed
+)

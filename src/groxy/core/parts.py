@@ -33,6 +33,8 @@ class Reasoning:
 
     text: str
     encrypted: str = ""
+    item_id: str = ""
+    """The id of the Responses item it was, where it was one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +48,12 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
-    """What a call returned, as text."""
+    """What a call returned: text, and pictures where the caller's dialect has them."""
 
     call_id: str
     text: str
+    images: tuple[Image, ...] = ()
+    is_error: bool = False
 
 
 Part = Text | Image | File | Reasoning | ToolCall | ToolResult

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from groxy.core.parts import Part
+from groxy.core.parts import File, Image, Part, Reasoning, Text, ToolCall, ToolResult
 
 
 class Role(Enum):
@@ -31,6 +31,16 @@ class Tool:
     name: str
     description: str = ""
     parameters: bytes = b"{}"
+    strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerTool:
+    """A tool that the upstream runs itself, such as `web_search`, in the words of Responses."""
+
+    kind: str
+    settings: bytes = b"{}"
+    """Its other fields as a JSON object."""
 
 
 class ToolUse(Enum):
@@ -56,16 +66,23 @@ class Options:
     max_output_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
+    top_k: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
     choices: int = 1
     seed: int | None = None
     stop: tuple[str, ...] = ()
     reasoning_effort: str | None = None
     logprobs: bool = False
+    top_logprobs: int | None = None
+    user: str = ""
     tool_use: ToolUse = ToolUse.AUTO
     tool_name: str | None = None
     parallel_tool_calls: bool = True
     output_form: OutputForm = OutputForm.TEXT
     output_schema: bytes = b"{}"
+    output_name: str = ""
+    """What the schema is called; empty when the caller gave no name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,4 +92,36 @@ class Request:
     model: str
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
+    server_tools: tuple[ServerTool, ...] = ()
     options: Options = field(default_factory=Options)
+    left_out: tuple[str, ...] = ()
+    """What the caller's body held beyond this form, by field name: it cannot cross dialects."""
+
+    @property
+    def text(self) -> str:
+        """All text that a model would read, a line a piece."""
+        pieces = [tool.name + tool.description + tool.parameters.decode() for tool in self.tools]
+        if self.options.output_form is OutputForm.SCHEMA:
+            pieces.append(self.options.output_schema.decode())
+        for message in self.messages:
+            for part in message.parts:
+                match part:
+                    case Text(text=text) | ToolResult(text=text) | Reasoning(text=text):
+                        pieces.append(text)
+                    case ToolCall(name=name, arguments=arguments):
+                        pieces.append(name + arguments)
+                    case Image() | File():
+                        pass
+        return "\n".join(pieces)
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """Every picture, those in tool results too."""
+        found: list[Image] = []
+        for message in self.messages:
+            for part in message.parts:
+                if isinstance(part, Image):
+                    found.append(part)
+                elif isinstance(part, ToolResult):
+                    found += part.images
+        return tuple(found)

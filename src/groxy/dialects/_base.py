@@ -1,16 +1,23 @@
 """What every dialect offers, and the values it trades in.
 
 A dialect reads a caller's request (as deep as needed), writes what goes upstream, and turns the
-upstream's reply into the caller's bytes while it keeps a `Tally` for the books. With the same
-dialect on both sides bytes are relayed and only mended; across dialects the same protocols are
-filled by a decoder and an encoder around `core.events`.
+upstream's reply into the caller's bytes while it keeps a `Tally` for the books.
+
+Two lanes. The same dialect on both sides: bytes are relayed and only mended (`outgoing`, `relay`,
+`read_whole`). Different dialects: the caller's end reads a canonical `Request` and writes events
+(`canonical`, `encoder`), the upstream's end writes the request and reads events (`encode_request`,
+`decoder`); `_translation` stands between the two.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from hashlib import blake2b
 from typing import Protocol
 
 from groxy.core.errors import GroxyError
+from groxy.core.events import Event
+from groxy.core.preferences import NONE, Preferences
 from groxy.core.request import Request
 from groxy.core.usage import Usage
 from groxy.wire.json import Fields
@@ -29,6 +36,40 @@ class Asked:
     """True when a streaming caller asked for a usage event."""
     requires: frozenset[str] = frozenset()
     """Abilities the answer needs: "image", "tools", "schema"."""
+    carriers: tuple[str, ...] = ()
+    """Dialects that can carry this very request, best first; () for the dialect's usual ones."""
+    conversation: str = ""
+    """What stays the same from turn to turn, see `conversation_key`; empty when nothing does."""
+    tool_names: frozenset[str] = frozenset()
+    """The functions offered; a call of another one is flagged."""
+    keeps: bool = False
+    """True when the reply is to be kept for its caller (Responses' `store`)."""
+    continues: str = ""
+    """The id of the kept reply that this request goes on from (`previous_response_id`)."""
+    is_deferred: bool = False
+    """True when the caller will fetch the answer later (xAI's `deferred`)."""
+    fallbacks: tuple[str, ...] = ()
+    """Models to try when `model` fails, in order (OpenRouter's `models`)."""
+    preferences: Preferences = NONE
+    wants_cost: bool = False
+    """True when usage is to tell what it cost (OpenRouter's `usage.include`)."""
+
+
+_OPENING_CHARS = 4096
+OWN_SUMMARY = "groxy-"
+"""How the gateway's own sealed summaries begin, see `Stateful`."""
+
+
+def conversation_key(explicit: str | None, *opening: str) -> str:
+    """Return what identifies a conversation over its turns, unreadable for upstreams.
+
+    `explicit` is the caller's own word for it (prompt_cache_key, session id, metadata.user_id);
+    without one it is the opening: the system text and the first user message.
+    """
+    seed = explicit or "\0".join(piece[:_OPENING_CHARS] for piece in opening)
+    if not seed:
+        return ""
+    return blake2b(seed.encode(errors="replace"), digest_size=16).hexdigest()
 
 
 class BillField(Enum):
@@ -48,6 +89,28 @@ class UsageRules:
     """True when output tokens leave reasoning tokens out, and the reply does not tell otherwise."""
 
 
+class Counting(Enum):
+    """How usage is told to callers of OpenAI's dialects."""
+
+    OPENAI = "openai"
+    """Reasoning is inside output tokens."""
+    XAI = "xai"
+    """Reasoning stands beside output tokens, as xAI's own API tells it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What a reply needs beside its events."""
+
+    reply_id: str
+    """An id without prefix, for dialects that name replies themselves."""
+    created: int
+    """Unix seconds."""
+    count_input: Callable[[], int]
+    """Estimates the request's tokens, for replies that tell them before the upstream does."""
+    counting: Counting = Counting.OPENAI
+
+
 @dataclass(slots=True)
 class Tally:
     """What is known of a reply so far; filled by a relay, read by the books."""
@@ -58,6 +121,11 @@ class Tally:
     has_output: bool = False
     output: list[str] = field(default_factory=list)
     """The text produced, for counting when the upstream reports no usage."""
+    called: list[str] = field(default_factory=list)
+    """Names of the tools called."""
+    call_ids: list[str] = field(default_factory=list)
+    sealed: list[str] = field(default_factory=list)
+    """Sealed thoughts, in order: what a later turn of a tool loop must send back."""
 
 
 class EmbeddedError(Exception):
@@ -78,6 +146,11 @@ class StreamRelay(Protocol):
     tally: Tally
     failure: Exception | None
     """An `EmbeddedError` or a `GroxyError` once the reply broke; nothing after it counts."""
+
+    @property
+    def record(self) -> bytes:
+        """After `finish`: the reply as its dialect keeps it; empty in dialects that keep none."""
+        ...
 
     @property
     def is_complete(self) -> bool:
@@ -109,11 +182,20 @@ class StreamRelay(Protocol):
         """Return the stream's last bytes, with `usage` where the caller asked for it."""
         ...
 
+    def fail(self, error: GroxyError) -> bytes:
+        """Return the last bytes of a stream that broke off after it had begun."""
+        ...
+
 
 class WholeReply(Protocol):
     """A whole reply, read but not yet written for the caller."""
 
     tally: Tally
+
+    @property
+    def record(self) -> bytes:
+        """After `encode`: the reply as its dialect keeps it; empty in dialects that keep none."""
+        ...
 
     def reported_usage(self) -> Usage | None:
         """Return the usage the upstream reported, if it makes sense."""
@@ -124,35 +206,105 @@ class WholeReply(Protocol):
         ...
 
 
+class ReplyDecoder(Protocol):
+    """The upstream's end of a reply: its bytes, in any portions, become events.
+
+    Events come in the order of `core.events`. Like a relay it never raises on what an upstream
+    sends; what came before a failure is still returned.
+    """
+
+    failure: Exception | None
+    """An `EmbeddedError` or a `GroxyError` once the reply broke."""
+
+    @property
+    def is_complete(self) -> bool:
+        """True once the reply came to its proper end."""
+        ...
+
+    @property
+    def is_done(self) -> bool:
+        """True once nothing that follows matters."""
+        ...
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Return the events that `chunk` completes."""
+        ...
+
+    def feed_whole(self, body: bytes) -> list[Event]:
+        """Return the events of a whole reply."""
+        ...
+
+    def close(self) -> list[Event]:
+        """Return the events that the end of the stream completes."""
+        ...
+
+
+class ReplyEncoder(Protocol):
+    """The caller's end of a reply: events become the caller's bytes.
+
+    It is used either for one stream (`feed`…, then `finish` or `fail`) or for one `whole`.
+    `UsageReported` is held back: the usage to write comes with `finish`. `Finished` may be too.
+    """
+
+    @property
+    def record(self) -> bytes:
+        """After `finish` or `whole`: the reply as its dialect keeps it; empty when none is."""
+        ...
+
+    def feed(self, event: Event) -> bytes:
+        """Return the bytes of one event; empty when this dialect has none for it."""
+        ...
+
+    def finish(self, usage: Usage) -> bytes:
+        """Return the end of a stream that went well."""
+        ...
+
+    def fail(self, error: GroxyError) -> bytes:
+        """Return the end of a stream that broke off."""
+        ...
+
+    def whole(self, events: Sequence[Event], usage: Usage) -> bytes:
+        """Return the whole reply that `events` make."""
+        ...
+
+
 class Dialect(Protocol):
-    """One wire protocol."""
+    """One wire protocol in which a caller may ask and an upstream may be asked."""
 
     name: str
     upstream_path: str
     """The path below an upstream's base URL."""
+    keepalive: bytes
+    """What breaks the silence on a stream."""
+    carries_sealed: bool
+    """True when sealed thoughts travel in it, out and back; else the gateway keeps them."""
+
+    @property
+    def carriers(self) -> tuple[str, ...]:
+        """Dialects in which an upstream may be asked for it, best first, its own included."""
+        ...
 
     def decode_request(self, body: bytes) -> Asked:
         """Check a caller's body; raise `GroxyError` that names the field at fault."""
-        ...
-
-    def canonical(self, asked: Asked) -> Request:
-        """Decode the request all the way."""
-        ...
-
-    def outgoing(self, asked: Asked, *, model: str, effort: str | None, stream: bool) -> Fields:
-        """Return the body for an upstream of the same dialect, as fields that may be changed."""
         ...
 
     def prompt_text(self, asked: Asked) -> str:
         """Return all text of the request, for counting when the upstream reports no usage."""
         ...
 
-    def relay(self, asked: Asked, rules: UsageRules) -> StreamRelay:
-        """Return a relay for one streamed reply."""
+    def outgoing(self, asked: Asked, *, model: str, effort: str | None, stream: bool) -> Fields:
+        """Return the body for an upstream of the same dialect, as fields that may be changed."""
         ...
 
-    def read_whole(self, body: bytes, rules: UsageRules) -> WholeReply:
-        """Read a whole reply; raise `EmbeddedError` for an error, BAD_REPLY for nonsense."""
+    def relay(self, asked: Asked, rules: UsageRules, frame: Frame) -> StreamRelay:
+        """Return a relay for one streamed reply of the same dialect."""
+        ...
+
+    def read_whole(self, body: bytes, asked: Asked, rules: UsageRules, frame: Frame) -> WholeReply:
+        """Read a whole reply of the same dialect.
+
+        Raises `EmbeddedError` for an error, BAD_REPLY for nonsense.
+        """
         ...
 
     def encode_error(self, error: GroxyError) -> bytes:
@@ -160,5 +312,62 @@ class Dialect(Protocol):
         ...
 
     def encode_stream_error(self, error: GroxyError) -> bytes:
-        """Return the event that ends a stream which broke off."""
+        """Return the end of a stream that broke off before any event of its reply had left."""
+        ...
+
+
+class CallersEnd(Dialect, Protocol):
+    """A dialect whose requests other dialects can carry: it names them in `carriers`."""
+
+    def canonical(self, asked: Asked) -> Request:
+        """Decode the request all the way."""
+        ...
+
+    def encoder(self, asked: Asked, frame: Frame) -> ReplyEncoder:
+        """Return what writes one reply to the caller."""
+        ...
+
+
+class Stateful(CallersEnd, Protocol):
+    """A dialect whose replies can be kept, and gone on from: `Asked.keeps` and `.continues`."""
+
+    def summaries(self, asked: Asked) -> list[str]:
+        """Return the sealed summaries of ours that a request holds in place of older turns."""
+        ...
+
+    def continued(self, asked: Asked, earlier: Sequence[bytes], opened: Mapping[str, str]) -> Asked:
+        """Return a request with its whole history in it.
+
+        `earlier` are the kept replies that it goes on from, oldest first, as `remembered` wrote
+        them; `opened` has the text of each sealed summary.
+        """
+        ...
+
+    def remembered(self, asked: Asked, record: bytes) -> tuple[str, bytes]:
+        """Return the reply's id, and what is to be kept of it and of its request as asked."""
+        ...
+
+
+class UpstreamsEnd(Protocol):
+    """A dialect that can carry requests of others."""
+
+    name: str
+    upstream_path: str
+    carries_sealed: bool
+    """True when it takes sealed thoughts back."""
+
+    def encode_request(
+        self, request: Request, *, model: str, effort: str | None, stream: bool
+    ) -> tuple[Fields, list[str]]:
+        """Return the body for an upstream, and a word for each thing that it cannot say.
+
+        The words go into `x-groxy-adjusted`, such as `top_k dropped`. Raises UNSUPPORTED, naming
+        the field, for what would be a lie to leave out. Stop texts are not sent: `_translation`
+        cuts at them, so that it is known which one it was. The same request always gives the same
+        bytes, for the sake of upstreams' prompt caches.
+        """
+        ...
+
+    def decoder(self, rules: UsageRules) -> ReplyDecoder:
+        """Return what reads one reply of an upstream."""
         ...

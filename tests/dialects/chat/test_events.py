@@ -1,6 +1,7 @@
 """Canonical events written as chat: streamed or whole, the same message comes of them."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,36 +9,64 @@ from hypothesis import given, strategies as st
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.events import (
+    Cited,
     Event,
     Failed,
     Finished,
     FinishReason,
     ReasoningDelta,
+    ReasoningSealed,
     Started,
     TextDelta,
     ToolCallDelta,
     UsageReported,
 )
 from groxy.core.usage import Usage
-from groxy.dialects._base import UsageRules
-from groxy.dialects.chat.errors import encode_error
-from groxy.dialects.chat.events import ChatStreamEncoder, fold
+from groxy.dialects._base import Asked, Counting, Frame, UsageRules
+from groxy.dialects._openai import encode_error
+from groxy.dialects.chat.events import ChatEncoder
 from groxy.dialects.chat.whole import ChatReply
 from tests.dialects.chat.streams import DONE, Heard, chunks_of, heard_from, relayed
 
 STARTED = Started(reply_id="chatcmpl-1", model_served="grok-4", created=1752854522)
 USAGE = Usage(input_tokens=32, cached_tokens=6, output_tokens=103, reasoning_tokens=94)
 STOP = Finished(reason=FinishReason.STOP)
+CITATION = {
+    "type": "url_citation",
+    "url_citation": {"url": "https://a/", "title": "A", "start_index": 1, "end_index": 2},
+}
 FAILURE = GroxyError(ErrorKind.STREAM_BROKEN, "The upstream broke off its reply.")
 
 
+def _encoder(
+    *,
+    wants_usage: bool = False,
+    wants_cost: bool = False,
+    counting: Counting = Counting.OPENAI,
+) -> ChatEncoder:
+    asked = Asked(
+        model="grok-4.7", stream=None, fields={}, wants_usage=wants_usage, wants_cost=wants_cost
+    )
+    frame = Frame(reply_id="made-up", created=7, count_input=lambda: 0, counting=counting)
+    return ChatEncoder(asked, frame)
+
+
 def _streamed(*events: Event, wants_usage: bool = False) -> bytes:
-    encoder = ChatStreamEncoder(wants_usage=wants_usage)
-    return b"".join(encoder.feed(event) for event in events) + encoder.close()
+    encoder = _encoder(wants_usage=wants_usage)
+    return b"".join(encoder.feed(event) for event in events) + encoder.finish(_last_usage(events))
+
+
+def _fold(events: Sequence[Event]) -> bytes:
+    return _encoder().whole(events, _last_usage(events))
+
+
+def _last_usage(events: Sequence[Event]) -> Usage:
+    reports = [event.usage for event in events if isinstance(event, UsageReported)]
+    return reports[-1] if reports else Usage()
 
 
 def _folded(*events: Event) -> dict[str, Any]:
-    reply: dict[str, Any] = json.loads(fold(list(events)))
+    reply: dict[str, Any] = json.loads(_fold(events))
     return reply
 
 
@@ -67,7 +96,7 @@ def test_every_chunk_has_the_same_head():
 
 
 def test_the_start_alone_says_nothing_yet():
-    assert ChatStreamEncoder(wants_usage=True).feed(STARTED) == b""
+    assert _encoder(wants_usage=True).feed(STARTED) == b""
 
 
 def test_a_choice_that_only_ends_has_its_role_too():
@@ -92,6 +121,7 @@ def test_only_the_first_fragment_of_a_call_names_it():
             }
         ],
         [{"index": 0, "function": {"arguments": "{}"}}],
+        None,
     ]
 
 
@@ -106,13 +136,67 @@ def test_usage_is_not_streamed_if_not_asked_for():
 
 
 def test_a_failure_is_the_error_event():
-    encoder = ChatStreamEncoder(wants_usage=False)
-    assert encoder.feed(Failed(error=FAILURE)) == b"data: " + encode_error(FAILURE) + b"\n\n"
+    expected = b"data: " + encode_error(FAILURE) + b"\n\n"
+    assert _encoder().feed(Failed(error=FAILURE)) == _encoder().fail(FAILURE) == expected
 
 
 @pytest.mark.parametrize("text", ["\n\ndata: [DONE]\n\n", "\r\n", '"\\', "\u2028", "🐈"])
 def test_no_text_breaks_out_of_its_event(text):
     assert heard_from(_streamed(STARTED, TextDelta(text=text)))[0].text == text
+
+
+def test_a_reply_without_a_head_has_the_gateways_own():
+    unnamed = Started(reply_id="", model_served="", created=0)
+    first = chunks_of(_streamed(unnamed, TextDelta(text="a"), STOP))[0]
+    assert (first["id"], first["model"], first["created"]) == ("chatcmpl-made-up", "grok-4.7", 7)
+
+
+def test_usage_reported_on_the_way_is_held_back():
+    encoder = _encoder(wants_usage=True)
+    assert encoder.feed(UsageReported(usage=USAGE)) == b""
+
+
+def test_sealed_thoughts_have_no_place():
+    assert _encoder().feed(ReasoningSealed(encrypted="sealed")) == b""
+    assert b"sealed" not in _fold([STARTED, ReasoningSealed(encrypted="sealed"), STOP])
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (TextDelta(text="a"), "stop"),
+        (ToolCallDelta(index=0, call_id="c", name="look", arguments="{}"), "tool_calls"),
+    ],
+)
+def test_a_choice_that_did_not_end_is_ended(event, reason):
+    assert heard_from(_streamed(STARTED, event))[0].finish == reason
+    assert _folded(STARTED, event)["choices"][0]["finish_reason"] == reason
+
+
+def test_the_last_chunk_of_a_choice_has_its_sources():
+    cited = Cited(url="https://a/", title="A", start=1, end=2)
+    last = chunks_of(_streamed(STARTED, cited, TextDelta(text="a"), STOP))[-1]
+    assert last["citations"] == ["https://a/"]
+    assert last["choices"][0]["delta"] == {"annotations": [CITATION]}
+
+
+def test_a_reply_without_sources_says_nothing_of_them():
+    stream = _streamed(STARTED, TextDelta(text="a"), STOP)
+    assert b"citations" not in stream
+    assert b"annotations" not in stream
+
+
+def test_usage_can_be_told_as_xai_does():
+    encoder = _encoder(wants_usage=True, counting=Counting.XAI)
+    usage = chunks_of(encoder.feed(STARTED) + encoder.finish(USAGE))[-1]["usage"]
+    assert (usage["completion_tokens"], usage["total_tokens"]) == (9, 135)
+
+
+def test_the_cost_is_told_in_dollars_and_ticks_if_asked_for():
+    encoder = _encoder(wants_usage=True, wants_cost=True)
+    bill = Usage(input_tokens=1, cost_ticks=37_756_000)
+    stream = encoder.feed(STARTED) + encoder.finish(bill)
+    assert b'"cost":0.0037756,"cost_in_usd_ticks":37756000' in stream
 
 
 # ------------------------------------------------------------------------------------ whole replies
@@ -172,6 +256,13 @@ def test_a_reply_of_nothing_has_empty_content():
     assert _message(STOP)["content"] == ""
 
 
+def test_a_whole_reply_has_its_sources_twice():
+    cited = Cited(url="https://a/", title="A", start=1, end=2)
+    reply = _folded(STARTED, TextDelta(text="a"), cited, cited, STOP)
+    assert reply["citations"] == ["https://a/"]
+    assert reply["choices"][0]["message"]["annotations"] == [CITATION, CITATION]
+
+
 def test_choices_are_written_in_their_order():
     reply = _folded(STARTED, TextDelta(text="b", choice=1), TextDelta(text="a", choice=0))
     assert [one["message"]["content"] for one in reply["choices"]] == ["a", "b"]
@@ -179,7 +270,7 @@ def test_choices_are_written_in_their_order():
 
 def test_a_reply_that_failed_is_its_error():
     with pytest.raises(GroxyError) as caught:
-        fold([STARTED, TextDelta(text="a"), Failed(error=FAILURE)])
+        _fold([STARTED, TextDelta(text="a"), Failed(error=FAILURE)])
     assert caught.value is FAILURE
 
 
@@ -253,7 +344,7 @@ def _heard_streamed(stream: bytes) -> dict[int, Any]:
 
 @given(_replies())
 def test_streamed_and_whole_the_same_message_comes_of_the_same_events(events):
-    assert _heard_streamed(_streamed(*events)) == _heard_whole(fold(events))
+    assert _heard_streamed(_streamed(*events)) == _heard_whole(_fold(events))
 
 
 @given(_replies(), st.booleans())
@@ -265,13 +356,13 @@ def test_what_is_streamed_needs_no_mending(events, wants_usage):
 
 @given(_replies())
 def test_what_is_folded_needs_no_mending(events):
-    body = fold(events)
+    body = _fold(events)
     assert ChatReply(body, UsageRules()).encode(USAGE) == body
 
 
 @given(_replies())
 def test_streamed_and_whole_are_counted_alike(events):
     streamed = relayed(_streamed(*events, wants_usage=True)).relay
-    whole = ChatReply(fold(events), UsageRules())
+    whole = ChatReply(_fold(events), UsageRules())
     assert sorted("".join(streamed.tally.output)) == sorted("".join(whole.tally.output))
     assert streamed.reported_usage() == whole.reported_usage() == USAGE

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.usage import Usage
-from groxy.dialects._base import EmbeddedError, UsageRules
+from groxy.dialects._base import Counting, EmbeddedError, UsageRules
 from groxy.dialects.chat.relay import ChatRelay
 from groxy.wire.sse import MAX_EVENT_BYTES
 from tests.dialects.chat.odd_replies import ODD_BODIES, ODD_JSON
@@ -109,6 +109,20 @@ def test_the_tally_counts_text_thoughts_and_calls():
     assert "".join(outcome.relay.tally.output) == 'hm ok look{"a":1}'
 
 
+def test_the_tally_knows_what_was_called():
+    outcome = relayed(
+        calls(call("", "look", index=0, id="c1", type="function")),
+        calls(call("{}", index=0)),
+        calls(call("{}", "go", index=1, id="c2", type="function")),
+    )
+    tally = outcome.relay.tally
+    assert (tally.called, tally.call_ids) == (["look", "go"], ["c1", "c2"])
+
+
+def test_a_stream_is_kept_by_nobody():
+    assert relayed(begins(), says("a"), ends(), DONE).relay.record == b""
+
+
 # ------------------------------------------------------------------------------------------ roles
 
 
@@ -205,6 +219,20 @@ def test_usage_is_written_in_openais_counting():
         103,
         135,
     )
+
+
+def test_usage_can_be_written_as_xai_counts():
+    relay = ChatRelay(wants_usage=True, rules=UsageRules(), counting=Counting.XAI)
+    relay.feed(begins() + ends(usage=XAI_USAGE) + DONE)
+    usage = chunks_of(relay.finish(READ_XAI_USAGE))[-1]["usage"]
+    assert (usage["completion_tokens"], usage["total_tokens"]) == (9, 135)
+
+
+def test_the_cost_is_written_if_asked_for():
+    relay = ChatRelay(wants_usage=True, rules=UsageRules(), wants_cost=True)
+    relay.feed(begins() + ends() + DONE)
+    last = relay.finish(Usage(input_tokens=1, cost_ticks=37_756_000))
+    assert b'"cost":0.0037756,' in last
 
 
 def test_usage_keeps_the_upstreams_further_fields():
@@ -631,6 +659,13 @@ def test_what_follows_done_is_ignored(more):
 
 
 # ---------------------------------------------------------------------------------------- failures
+
+
+def test_a_stream_that_breaks_off_ends_with_the_error_and_no_done():
+    relay = ChatRelay(wants_usage=True, rules=UsageRules())
+    relay.feed(begins() + says("a"))
+    (error,) = data_of(relay.fail(GroxyError(ErrorKind.STREAM_BROKEN, "It broke off.")))
+    assert json.loads(error)["error"]["message"] == "It broke off."
 
 
 @pytest.mark.parametrize(

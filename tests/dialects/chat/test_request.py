@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
-from msgspec import Raw
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.core.parts import File, Image, Reasoning, Text, ToolCall, ToolResult
-from groxy.core.request import Message, Options, OutputForm, Role, Tool, ToolUse
+from groxy.core.request import Message, Options
 from groxy.dialects._base import Asked
-from groxy.dialects.chat.errors import encode_error
-from groxy.dialects.chat.request import canonical, decode_request, outgoing, prompt_text
+from groxy.dialects._openai import encode_error
+from groxy.dialects.chat.canonical import canonical, prompt_text
+from groxy.dialects.chat.request import decode_request, outgoing
 
 SECRET = "my-mothers-maiden-name"
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -106,6 +105,36 @@ def test_a_request_says_which_abilities_it_needs(fields, needed):
     assert _asked(**fields).requires == needed
 
 
+def test_the_names_of_offered_functions_are_known():
+    assert _asked(tools=[LOOK, {"type": "web_search"}]).tool_names == {"look"}
+    assert _asked().tool_names == frozenset()
+
+
+@pytest.mark.parametrize(("deferred", "is_deferred"), [(True, True), (False, False), (None, False)])
+def test_an_answer_may_be_fetched_later(deferred, is_deferred):
+    assert _asked(deferred=deferred).is_deferred is is_deferred
+
+
+def test_openrouters_fallback_models_are_kept_in_their_order():
+    assert _asked(models=["b", "a"]).fallbacks == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("usage", "wants"),
+    [({"include": True}, True), ({"include": False}, False), ({}, False), (None, False)],
+)
+def test_openrouters_word_for_usage_asks_for_usage_and_cost(usage, wants):
+    asked = _asked(usage=usage)
+    assert (asked.wants_usage, asked.wants_cost) == (wants, wants)
+
+
+def test_a_request_says_what_it_is_part_of_and_who_may_carry_it():
+    asked = _asked(n=2, prompt_cache_key="k", provider={"only": ["a"]})
+    assert asked.carriers == ("chat",)
+    assert asked.conversation
+    assert asked.preferences.only == ("a",)
+
+
 _EVERYTHING = {
     "stream": True,
     "stream_options": {"include_usage": True},
@@ -126,6 +155,16 @@ _EVERYTHING = {
     "tool_choice": "required",
     "parallel_tool_calls": False,
     "user": "u",
+    "top_k": 5,
+    "reasoning": {"effort": "low"},
+    "search_parameters": {"mode": "off"},
+    "deferred": False,
+    "models": ["a"],
+    "provider": {"sort": "price"},
+    "usage": {"include": True},
+    "prompt_cache_key": "k",
+    "session_id": "s",
+    "metadata": {"user_id": "u"},
 }
 
 
@@ -319,6 +358,22 @@ def test_a_number_beyond_64_bits_is_passed_on_where_it_may_stand():
         ({"tool_choice": {"type": "function", "function": {}}}, "tool_choice.function.name"),
         ({"parallel_tool_calls": "no"}, "parallel_tool_calls"),
         ({"user": 5}, "user"),
+        ({"deferred": True, "stream": True}, "deferred"),
+        ({"deferred": "yes"}, "deferred"),
+        ({"models": "a"}, "models"),
+        ({"models": ["a"] * 11}, "models"),
+        ({"models": [""]}, "models.0"),
+        ({"models": ["m" * 257]}, "models.0"),
+        ({"provider": []}, "provider"),
+        ({"provider": {"order": "xai"}}, "provider.order"),
+        ({"usage": True}, "usage"),
+        ({"usage": {"include": 1}}, "usage.include"),
+        ({"reasoning": "high"}, "reasoning"),
+        ({"reasoning": {"effort": "extreme"}}, "reasoning.effort"),
+        ({"top_k": -1}, "top_k"),
+        ({"search_parameters": {"mode": 1}}, "search_parameters.mode"),
+        ({"search_parameters": {"sources": [{}]}}, "search_parameters.sources.0.type"),
+        ({"prompt_cache_key": 5}, "prompt_cache_key"),
     ],
     ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else value,
 )
@@ -539,6 +594,10 @@ def test_a_whole_reply_is_asked_for_without_a_word_on_streams(stream):
     assert sent.keys() == {"model", "messages"}
 
 
+def test_a_deferred_answer_is_asked_for_like_any_other():
+    assert "deferred" not in _sent(_body(deferred=True))
+
+
 def test_the_gateways_effort_replaces_the_callers():
     assert _sent(_body(reasoning_effort="low"), effort="high")["reasoning_effort"] == b'"high"'
 
@@ -552,159 +611,3 @@ def test_asking_one_upstream_leaves_the_request_for_the_next():
     outgoing(asked, model="other", effort="low", stream=False)
     assert asked.fields.keys() == {"model", "messages", "stream"}
     assert bytes(asked.fields["model"]) == b'"grok-4"'
-
-
-# ------------------------------------------------------------------------------- the canonical form
-
-
-@pytest.mark.parametrize(
-    ("role", "canonical_role"),
-    [
-        ("system", Role.SYSTEM),
-        ("developer", Role.SYSTEM),
-        ("user", Role.USER),
-        ("assistant", Role.ASSISTANT),
-    ],
-)
-def test_text_is_one_part(role, canonical_role):
-    expected = Message(role=canonical_role, parts=(Text(text="Hello"),), name="n")
-    assert _message(role=role, content="Hello", name="n") == expected
-
-
-@pytest.mark.parametrize(
-    ("part", "canonical_part"),
-    [
-        ({"type": "text", "text": "a"}, Text(text="a")),
-        ({"type": "image_url", "image_url": "https://a/"}, Image(url="https://a/")),
-        (
-            {"type": "image_url", "image_url": {"url": "data:", "detail": "low"}},
-            Image(url="data:", detail="low"),
-        ),
-        ({"type": "file", "file": {"file_id": "f"}}, File(file_id="f")),
-        (
-            {"type": "file", "file": {"file_data": "data:", "filename": "a.pdf"}},
-            File(url="data:", name="a.pdf"),
-        ),
-        ({"type": "file", "file": {"file_url": "https://a/"}}, File(url="https://a/")),
-    ],
-)
-def test_every_part_has_its_canonical_form(part, canonical_part):
-    assert _message(role="user", content=[part]).parts == (canonical_part,)
-
-
-def test_a_part_of_an_unknown_type_is_left_out():
-    content = [{"type": "input_audio", "input_audio": {}}, {"type": "text", "text": "a"}]
-    assert _message(role="user", content=content).parts == (Text(text="a"),)
-
-
-def test_an_assistants_thoughts_text_and_calls_keep_their_order():
-    called = {"id": "c", "type": "function", "function": {"name": "look", "arguments": '{"a":1}'}}
-    message = _message(role="assistant", content="ok", reasoning_content="hm", tool_calls=[called])
-    assert message.parts == (
-        Reasoning(text="hm"),
-        Text(text="ok"),
-        ToolCall(call_id="c", name="look", arguments='{"a":1}'),
-    )
-
-
-def test_an_assistant_that_only_called_has_only_the_call():
-    called = {"id": "c", "function": {"name": "look"}}
-    message = _message(role="assistant", content=None, tool_calls=[called])
-    assert message.parts == (ToolCall(call_id="c", name="look", arguments=""),)
-
-
-@pytest.mark.parametrize(
-    "content", ["a\nb", [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]]
-)
-def test_a_tools_result_is_text(content):
-    message = _message(role="tool", content=content, tool_call_id="c")
-    assert message == Message(role=Role.TOOL, parts=(ToolResult(call_id="c", text="a\nb"),))
-
-
-def test_tools_keep_their_schema_as_json():
-    parameters = {"type": "object", "properties": {"a": {"enum": [1.5, None]}}}
-    tool = {"type": "function", "function": {"name": "look", "parameters": parameters}}
-    (got,) = canonical(_asked(tools=[tool])).tools
-    assert (got.name, got.description, json.loads(got.parameters)) == ("look", "", parameters)
-
-
-def test_a_tool_without_parameters_takes_none():
-    tool = {"type": "function", "function": {"name": "look"}}
-    assert canonical(_asked(tools=[tool])).tools == (Tool(name="look"),)
-
-
-def test_what_was_not_asked_for_is_the_upstreams_choice():
-    assert _options() == Options()
-
-
-@pytest.mark.parametrize(
-    ("fields", "name", "value"),
-    [
-        ({"max_tokens": 5}, "max_output_tokens", 5),
-        ({"max_tokens": 5, "max_completion_tokens": 7}, "max_output_tokens", 7),
-        ({"temperature": 0}, "temperature", 0.0),
-        ({"top_p": 0.5}, "top_p", 0.5),
-        ({"n": 3}, "choices", 3),
-        ({"seed": 0}, "seed", 0),
-        ({"stop": "a"}, "stop", ("a",)),
-        ({"stop": ["a", "b"]}, "stop", ("a", "b")),
-        ({"reasoning_effort": "none"}, "reasoning_effort", "none"),
-        ({"logprobs": True}, "logprobs", True),
-        ({"tool_choice": "required"}, "tool_use", ToolUse.REQUIRED),
-        ({"tool_choice": "none"}, "tool_use", ToolUse.NONE),
-        ({"tool_choice": {"type": "function", "function": {"name": "a"}}}, "tool_name", "a"),
-        ({"parallel_tool_calls": False}, "parallel_tool_calls", False),
-        ({"parallel_tool_calls": None}, "parallel_tool_calls", True),
-        ({"response_format": {"type": "json_object"}}, "output_form", OutputForm.JSON),
-    ],
-)
-def test_every_option_has_its_canonical_form(fields, name, value):
-    assert getattr(_options(**fields), name) == value
-
-
-def test_a_schema_is_kept_as_json():
-    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
-    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
-    options = _options(response_format=form)
-    assert options.output_form is OutputForm.SCHEMA
-    assert json.loads(options.output_schema) == schema
-
-
-# ---------------------------------------------------------------------------------- what is counted
-
-
-def test_all_text_of_a_request_is_counted():
-    called = {"id": "c", "function": {"name": "fetch", "arguments": '{"q":1}'}}
-    asked = _asked(
-        messages=[
-            {"role": "system", "content": "Be kind."},
-            {"role": "user", "content": [{"type": "text", "text": "Part"}]},
-            {"role": "assistant", "reasoning_content": "Hm.", "tool_calls": [called]},
-            {"role": "tool", "content": "Result", "tool_call_id": "c"},
-        ],
-        tools=[LOOK],
-    )
-    pieces = ['lookLooks.{"type":"object"}', "Be kind.", "Part", "Hm.", 'fetch{"q":1}', "Result"]
-    assert prompt_text(asked).split("\n") == pieces
-
-
-def test_pictures_are_not_counted_as_text():
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 1000}}
-    assert prompt_text(_asked(messages=[{"role": "user", "content": [image]}])) == ""
-
-
-def _too_deep_to_read_again() -> Asked:
-    """A request that could be read when it came, with more of the stack to spare than now."""
-    asked = _asked()
-    asked.fields["unknown"] = Raw(_DEEP)
-    return asked
-
-
-def test_a_request_too_deep_to_read_again_is_counted_all_the_same():
-    assert "Hello" in prompt_text(_too_deep_to_read_again())
-
-
-def test_a_request_too_deep_to_read_again_is_refused():
-    with pytest.raises(GroxyError) as caught:
-        canonical(_too_deep_to_read_again())
-    assert caught.value.kind is ErrorKind.BAD_JSON

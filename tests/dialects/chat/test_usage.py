@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from groxy.core.usage import Usage
-from groxy.dialects._base import BillField, UsageRules
+from groxy.dialects._base import BillField, Counting, UsageRules
 from groxy.dialects.chat.usage import is_written_alike, read_usage, written_usage
 from tests.dialects.chat.odd_replies import ODD_JSON
 from tests.dialects.chat.streams import READ_XAI_USAGE, XAI_USAGE
@@ -258,6 +258,35 @@ def test_what_else_was_reported_is_kept():
     assert written["prompt_tokens_details"] == XAI_USAGE["prompt_tokens_details"]
 
 
+def test_usage_can_be_written_as_xai_counts():
+    usage = Usage(input_tokens=32, cached_tokens=6, output_tokens=103, reasoning_tokens=94)
+    written = written_usage(usage, counting=Counting.XAI)
+    assert (written["completion_tokens"], written["total_tokens"]) == (9, 135)
+
+
+@pytest.mark.parametrize(
+    ("ticks", "dollars"),
+    [
+        (37_756_000, b"0.0037756"),
+        (1, b"0.0000000001"),
+        (0, b"0"),
+        (10**16, b"1000000"),
+        (123_456_789_012_345, b"12345.6789012345"),
+    ],
+)
+def test_the_cost_is_written_exactly(ticks, dollars):
+    written = written_usage(Usage(input_tokens=1, cost_ticks=ticks), with_cost=True)
+    assert (bytes(written["cost"]), written["cost_in_usd_ticks"]) == (dollars, ticks)
+
+
+def test_the_cost_is_written_only_if_asked_for():
+    assert "cost" not in written_usage(Usage(input_tokens=1, cost_ticks=5))
+
+
+def test_an_unknown_cost_is_not_written():
+    assert "cost" not in written_usage(Usage(input_tokens=1), with_cost=True)
+
+
 @pytest.mark.parametrize(
     "reported",
     [
@@ -317,3 +346,9 @@ def test_an_estimate_is_never_written_alike():
 
 def test_usage_that_adds_up_is_written_alike():
     assert is_written_alike(Usage(input_tokens=10, output_tokens=4), _raw(total_tokens=14))
+
+
+def test_xais_own_counting_is_written_alike_where_it_is_wanted():
+    raw = json.dumps(XAI_USAGE).encode()
+    assert is_written_alike(READ_XAI_USAGE, raw, Counting.XAI)
+    assert not is_written_alike(READ_XAI_USAGE, raw, Counting.OPENAI)

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.usage import Usage
-from groxy.dialects._base import EmbeddedError, UsageRules
+from groxy.dialects._base import Counting, EmbeddedError, UsageRules
 from groxy.dialects.chat.whole import ChatReply
 from tests.dialects.chat.odd_replies import ODD_BODIES
 from tests.dialects.chat.streams import READ_XAI_USAGE, XAI_USAGE, call
@@ -160,6 +160,32 @@ def test_missing_usage_is_written():
 def test_another_usage_than_the_one_reported_is_written():
     written = json.loads(_reply(_body()).encode(Usage(input_tokens=1, output_tokens=1)))
     assert written["usage"]["total_tokens"] == 2
+
+
+def test_usage_as_xai_counts_is_passed_on_byte_for_byte_where_it_is_wanted():
+    body = _body(usage=XAI_USAGE)
+    assert ChatReply(body, UsageRules(), counting=Counting.XAI).encode(READ_XAI_USAGE) == body
+
+
+def test_the_cost_is_written_if_asked_for():
+    reply = ChatReply(_body(), UsageRules(), wants_cost=True)
+    usage = Usage(input_tokens=10, output_tokens=4, cost_ticks=5)
+    assert json.loads(reply.encode(usage))["usage"]["cost_in_usd_ticks"] == 5
+
+
+def test_the_tally_knows_what_was_called():
+    calls = [call("{}", "look", id="c1"), call("{}", "go", id="c2"), call("{}")]
+    tally = _reply(_body(MESSAGE | {"tool_calls": calls})).tally
+    assert (tally.called, tally.call_ids) == (["look", "go"], ["c1", "c2"])
+
+
+@pytest.mark.parametrize("created", [None, "soon", -1, 1e300])
+def test_a_time_of_any_kind_spoils_nothing(created):
+    assert _choice(_body(created=created))["message"]["content"] == "Hello"
+
+
+def test_a_reply_is_kept_by_nobody():
+    assert _reply(_body()).record == b""
 
 
 # ------------------------------------------------------------------------------------------- mends

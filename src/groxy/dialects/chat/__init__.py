@@ -1,24 +1,42 @@
 """OpenAI Chat Completions: `POST /v1/chat/completions`, both ends.
 
-Facts: OpenAI's API reference and xAI's OpenAPI document, as of August 2026. `request` reads what
-a caller sends, `relay` passes an upstream's stream on, `whole` a whole reply, `usage` is the only
-place that reads token counts, `events` writes canonical events, `errors` the error envelope.
+Facts: OpenAI's API reference and xAI's OpenAPI document, as of August 2026. The caller's end:
+`request` checks what a caller sends (its shape is in `shapes`, what it says of routing in `hints`),
+`canonical` decodes it all the way (`search`: xAI's old live search), `events` writes replies. The
+upstream's end: `upstream_request` writes requests, `decoder` reads replies. The same dialect on
+both sides: `relay` passes streams on, `whole` whole replies; `chunks` and `mend` hold what many
+upstreams get wrong. `usage` is the only place that reads token counts.
 """
 
 from groxy.core.errors import GroxyError
 from groxy.core.request import Request
-from groxy.dialects._base import Asked, StreamRelay, UsageRules, WholeReply
-from groxy.dialects.chat import errors, request
+from groxy.dialects import _openai
+from groxy.dialects._base import (
+    Asked,
+    Frame,
+    ReplyDecoder,
+    ReplyEncoder,
+    StreamRelay,
+    UsageRules,
+    WholeReply,
+)
+from groxy.dialects.chat import canonical, request, upstream_request
+from groxy.dialects.chat.decoder import ChatDecoder
+from groxy.dialects.chat.events import ChatEncoder
 from groxy.dialects.chat.relay import ChatRelay
 from groxy.dialects.chat.whole import ChatReply
 from groxy.wire.json import Fields
+from groxy.wire.sse import KEEPALIVE
 
 
 class ChatDialect:
-    """The chat dialect as `dialects._base.Dialect` describes it."""
+    """The chat dialect: `CallersEnd` and `UpstreamsEnd` of `dialects._base`."""
 
     name = "chat"
     upstream_path = "/chat/completions"
+    carriers: tuple[str, ...] = ("chat", "responses", "messages")
+    keepalive = KEEPALIVE
+    carries_sealed = False
 
     def decode_request(self, body: bytes) -> Asked:
         """Check a caller's body; raise `GroxyError` that names the field at fault."""
@@ -26,31 +44,50 @@ class ChatDialect:
 
     def canonical(self, asked: Asked) -> Request:
         """Decode the request all the way."""
-        return request.canonical(asked)
+        return canonical.canonical(asked)
+
+    def prompt_text(self, asked: Asked) -> str:
+        """Return all text of the request."""
+        return canonical.prompt_text(asked)
+
+    def encoder(self, asked: Asked, frame: Frame) -> ReplyEncoder:
+        """Return what writes one reply to the caller."""
+        return ChatEncoder(asked, frame)
 
     def outgoing(self, asked: Asked, *, model: str, effort: str | None, stream: bool) -> Fields:
         """Return the body for an upstream, as fields that may be changed."""
         return request.outgoing(asked, model=model, effort=effort, stream=stream)
 
-    def prompt_text(self, asked: Asked) -> str:
-        """Return all text of the request."""
-        return request.prompt_text(asked)
-
-    def relay(self, asked: Asked, rules: UsageRules) -> StreamRelay:
+    def relay(self, asked: Asked, rules: UsageRules, frame: Frame) -> StreamRelay:
         """Return a relay for one streamed reply."""
-        return ChatRelay(wants_usage=asked.wants_usage, rules=rules)
+        return ChatRelay(
+            wants_usage=asked.wants_usage,
+            rules=rules,
+            wants_cost=asked.wants_cost,
+            counting=frame.counting,
+        )
 
-    def read_whole(self, body: bytes, rules: UsageRules) -> WholeReply:
-        """Read a whole reply."""
-        return ChatReply(body, rules)
+    def read_whole(self, body: bytes, asked: Asked, rules: UsageRules, frame: Frame) -> WholeReply:
+        """Read a whole reply; raise `EmbeddedError` for an error, BAD_REPLY for nonsense."""
+        return ChatReply(body, rules, wants_cost=asked.wants_cost, counting=frame.counting)
+
+    def encode_request(
+        self, request: Request, *, model: str, effort: str | None, stream: bool
+    ) -> tuple[Fields, list[str]]:
+        """Return the body for an upstream, and a word for each thing that it cannot say."""
+        return upstream_request.encode_request(request, model=model, effort=effort, stream=stream)
+
+    def decoder(self, rules: UsageRules) -> ReplyDecoder:
+        """Return what reads one reply of an upstream."""
+        return ChatDecoder(rules)
 
     def encode_error(self, error: GroxyError) -> bytes:
         """Return the body of an error reply."""
-        return errors.encode_error(error)
+        return _openai.encode_error(error)
 
     def encode_stream_error(self, error: GroxyError) -> bytes:
         """Return the event that ends a stream which broke off: an error, and no `[DONE]`."""
-        return b"data: " + errors.encode_error(error) + b"\n\n"
+        return _openai.encode_stream_error(error)
 
 
 DIALECT = ChatDialect()

@@ -1,84 +1,170 @@
 """Canonical events written as chat: a stream's bytes one by one, or their fold, a whole reply."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from groxy.core.errors import GroxyError
 from groxy.core.events import (
+    Cited,
     Event,
     Failed,
     Finished,
     ReasoningDelta,
+    ReasoningSealed,
     Started,
     TextDelta,
     ToolCallDelta,
     UsageReported,
 )
 from groxy.core.usage import Usage
-from groxy.dialects.chat.errors import encode_error
+from groxy.dialects._base import Asked, Frame
+from groxy.dialects._openai import encode_error
+from groxy.dialects.chat.sources import written_sources
 from groxy.dialects.chat.usage import written_usage
 from groxy.wire.json import encode
 from groxy.wire.sse import DONE
 
+_ID_PREFIX = "chatcmpl-"
+_DATA, _CHOICES, _END = b"data: ", b',"choices":[', b"]}\n\n"
 
-class ChatStreamEncoder:
-    """Writes events as chunks, the way an upstream would; `[DONE]` is written by `close`."""
 
-    def __init__(self, *, wants_usage: bool) -> None:
-        self._wants_usage = wants_usage
-        self._head: dict[str, Any] = {}
-        self._spoken: set[int] = set()
+class ChatEncoder:
+    """Writes one reply, streamed or whole; see `dialects._base.ReplyEncoder`.
+
+    Sealed thoughts have no place in chat: the gateway keeps them.
+    """
+
+    record = b""
+
+    def __init__(self, asked: Asked, frame: Frame) -> None:
+        self._wants_usage = asked.wants_usage
+        self._wants_cost = asked.wants_cost
+        self._counting = frame.counting
+        self._set_head(_ID_PREFIX + frame.reply_id, frame.created, asked.model)
+        self._spoken: dict[int, bool] = {}
+        """The choices that began: whether they called a tool."""
+        self._finished: set[int] = set()
+        self._sources: list[Cited] = []
 
     def feed(self, event: Event) -> bytes:
         """Return the bytes of one event; empty when chat has none for it."""
         match event:
+            case TextDelta():
+                return self._choice(event.choice, {"content": event.text})
+            case ReasoningDelta():
+                return self._choice(event.choice, {"reasoning_content": event.text})
+            case ToolCallDelta():
+                written = self._choice(event.choice, {"tool_calls": [_fragment(event)]})
+                self._spoken[event.choice] = True
+                return written
+            case Cited():
+                self._sources.append(event)
             case Started():
-                self._head = {
-                    "id": event.reply_id,
-                    "object": "chat.completion.chunk",
-                    "created": event.created,
-                    "model": event.model_served,
-                }
-                return b""
-            case UsageReported():
-                if not self._wants_usage:
-                    return b""
-                return self._data({"choices": [], "usage": written_usage(event.usage)})
-            case Failed():
-                return b"data: " + encode_error(event.error) + b"\n\n"
+                self._start(event)
             case Finished():
-                return self._choice(event.choice, {}, event.reason.value)
-            case TextDelta() | ReasoningDelta() | ToolCallDelta():
-                return self._choice(event.choice, _delta(event), None)
+                return self._end_choice(event.choice, event.reason.value)
+            case Failed():
+                return self.fail(event.error)
+            case ReasoningSealed() | UsageReported():
+                pass
+        return b""
 
-    def close(self) -> bytes:
-        """Return the end of a stream that went well."""
-        return b"data: " + DONE + b"\n\n"
+    def finish(self, usage: Usage) -> bytes:
+        """Return the end of the stream: missing finish reasons, usage if asked for, `[DONE]`."""
+        chunks = [
+            self._end_choice(index, "tool_calls" if has_called else "stop")
+            for index, has_called in sorted(self._spoken.items())
+            if index not in self._finished
+        ]
+        if self._wants_usage:
+            chunk = self._head | {"choices": [], "usage": self._written_usage(usage)}
+            chunks.append(_DATA + encode(chunk) + b"\n\n")
+        return b"".join(chunks) + _DATA + DONE + b"\n\n"
 
-    def _choice(self, index: int, delta: dict[str, Any], reason: str | None) -> bytes:
-        opening = b""
-        if index not in self._spoken:
-            self._spoken.add(index)
-            opening = self._choice(index, {"role": "assistant", "content": ""}, None)
-        return opening + self._data(
-            {"choices": [{"index": index, "delta": delta, "finish_reason": reason}]}
+    def fail(self, error: GroxyError) -> bytes:
+        """Return the event that ends a stream which broke off: an error, and no `[DONE]`."""
+        return _DATA + encode_error(error) + b"\n\n"
+
+    def whole(self, events: Sequence[Event], usage: Usage) -> bytes:
+        """Return the whole reply that `events` make; raise the error when they end in `Failed`."""
+        choices: dict[int, _Choice] = {}
+        for event in events:
+            match event:
+                case Started():
+                    self._start(event)
+                case Failed():
+                    raise event.error
+                case UsageReported() | ReasoningSealed():
+                    pass
+                case _:
+                    choices.setdefault(event.choice, _Choice()).take(event)
+        reply = self._head | {
+            "object": "chat.completion",
+            "choices": [
+                {"index": index, "message": choice.message(), "finish_reason": choice.reason}
+                for index, choice in sorted(choices.items())
+            ],
+            "usage": self._written_usage(usage),
+        }
+        urls = _urls([source for _, choice in sorted(choices.items()) for source in choice.sources])
+        return encode(reply | {"citations": urls} if urls else reply)
+
+    def _start(self, event: Started) -> None:
+        head = self._head
+        self._set_head(
+            event.reply_id or head["id"],
+            event.created or head["created"],
+            event.model_served or head["model"],
         )
 
-    def _data(self, fields: dict[str, Any]) -> bytes:
-        return b"data: " + encode(self._head | fields) + b"\n\n"
+    def _set_head(self, reply_id: str, created: int, model: str) -> None:
+        self._head: dict[str, Any] = {
+            "id": reply_id,
+            "object": "chat.completion.chunk",
+            "created": created,
+            "model": model,
+        }
+        self._opening = _DATA + encode(self._head)[:-1] + _CHOICES
+
+    def _choice(self, index: int, delta: dict[str, Any]) -> bytes:
+        written = encode({"index": index, "delta": delta, "finish_reason": None})
+        return self._role(index) + self._opening + written + _END
+
+    def _role(self, index: int) -> bytes:
+        """Return the chunk that opens a choice, the first time it is asked for."""
+        if index in self._spoken:
+            return b""
+        self._spoken[index] = False
+        return self._choice(index, {"role": "assistant", "content": ""})
+
+    def _end_choice(self, index: int, reason: str) -> bytes:
+        """Return the last chunk of a choice; its sources come with it."""
+        role = self._role(index)
+        self._finished.add(index)
+        delta: dict[str, Any] = {}
+        if sources := [source for source in self._sources if source.choice == index]:
+            delta["annotations"] = written_sources(sources)
+        choice = {"index": index, "delta": delta, "finish_reason": reason}
+        chunk = self._head | {"choices": [choice]}
+        if self._sources:
+            chunk["citations"] = _urls(self._sources)
+        return role + _DATA + encode(chunk) + b"\n\n"
+
+    def _written_usage(self, usage: Usage) -> dict[str, Any]:
+        return written_usage(usage, counting=self._counting, with_cost=self._wants_cost)
 
 
-def _delta(event: TextDelta | ReasoningDelta | ToolCallDelta) -> dict[str, Any]:
-    match event:
-        case TextDelta():
-            return {"content": event.text}
-        case ReasoningDelta():
-            return {"reasoning_content": event.text}
-        case ToolCallDelta():
-            function: dict[str, str] = {"arguments": event.arguments}
-            call: dict[str, Any] = {"index": event.index, "function": function}
-            if event.call_id:
-                call |= {"id": event.call_id, "type": "function"}
-                function["name"] = event.name
-            return {"tool_calls": [call]}
+def _urls(sources: Sequence[Cited]) -> list[str]:
+    return list(dict.fromkeys(source.url for source in sources))
+
+
+def _fragment(event: ToolCallDelta) -> dict[str, Any]:
+    function: dict[str, str] = {"arguments": event.arguments}
+    call: dict[str, Any] = {"index": event.index, "function": function}
+    if event.call_id:
+        call |= {"id": event.call_id, "type": "function"}
+        function["name"] = event.name
+    return call
 
 
 class _Choice:
@@ -88,9 +174,15 @@ class _Choice:
         self.text: list[str] = []
         self.thoughts: list[str] = []
         self.calls: dict[int, dict[str, Any]] = {}
-        self.reason = "stop"
+        self.sources: list[Cited] = []
+        self._reason = ""
 
-    def take(self, event: Event) -> None:
+    @property
+    def reason(self) -> str:
+        """Why it ended."""
+        return self._reason or ("tool_calls" if self.calls else "stop")
+
+    def take(self, event: TextDelta | ReasoningDelta | ToolCallDelta | Cited | Finished) -> None:
         match event:
             case TextDelta():
                 self.text.append(event.text)
@@ -106,10 +198,10 @@ class _Choice:
                     },
                 )
                 call["function"]["arguments"] += event.arguments
+            case Cited():
+                self.sources.append(event)
             case Finished():
-                self.reason = event.reason.value
-            case Started() | UsageReported() | Failed():
-                pass
+                self._reason = event.reason.value
 
     def message(self) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": "".join(self.text) or None}
@@ -119,31 +211,6 @@ class _Choice:
             message["reasoning_content"] = "".join(self.thoughts)
         if self.calls:
             message["tool_calls"] = [self.calls[index] for index in sorted(self.calls)]
+        if self.sources:
+            message["annotations"] = written_sources(self.sources)
         return message | {"refusal": None}
-
-
-def fold(events: list[Event]) -> bytes:
-    """Return the whole reply that `events` make; raise the error when they end in `Failed`."""
-    head: dict[str, Any] = {}
-    choices: dict[int, _Choice] = {}
-    usage = Usage()
-    for event in events:
-        match event:
-            case Started():
-                head = {
-                    "id": event.reply_id,
-                    "object": "chat.completion",
-                    "created": event.created,
-                    "model": event.model_served,
-                }
-            case UsageReported():
-                usage = event.usage
-            case Failed():
-                raise event.error
-            case TextDelta() | ReasoningDelta() | ToolCallDelta() | Finished():
-                choices.setdefault(event.choice, _Choice()).take(event)
-    written = [
-        {"index": index, "message": choice.message(), "finish_reason": choice.reason}
-        for index, choice in sorted(choices.items())
-    ]
-    return encode(head | {"choices": written, "usage": written_usage(usage)})

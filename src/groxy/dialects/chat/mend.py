@@ -11,6 +11,8 @@ import msgspec
 
 from groxy.wire.json import UNREADABLE, decode_any, encode
 
+ABSENT = msgspec.Raw(b"")
+"""The value of a field that is not there: compare with `is`, which costs nothing."""
 FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 _FOREIGN_REASONS = {
     "end_turn": "stop",
@@ -49,6 +51,9 @@ class Delta(msgspec.Struct):
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[Call] | None = None
+    reasoning_details: msgspec.Raw = ABSENT
+    annotations: msgspec.Raw = ABSENT
+    refusal: msgspec.Raw = ABSENT
 
 
 class Choice(msgspec.Struct):
@@ -64,7 +69,7 @@ class _Whole(msgspec.Struct):
     """As much of a whole reply's shape as turning it into chunks relies on."""
 
     choices: list[Choice]
-    error: msgspec.Raw = msgspec.Raw(b"")
+    error: msgspec.Raw = ABSENT
 
 
 _whole_decoder = msgspec.json.Decoder(_Whole)
@@ -143,11 +148,15 @@ def _mend_text(message: dict[str, Any]) -> None:
 
 def _mend_call(call: dict[str, Any], call_ids: list[str]) -> None:
     if call.get("index") is None:
-        call_id = call.get("id")
-        at_id = call_ids.index(call_id) if call_id in call_ids else len(call_ids) - 1
-        call["index"] = max(at_id, 0)
+        call["index"] = call_index(call.get("id"), call_ids)
     if call.get("id") is not None:
         call["type"] = call.get("type") or "function"
+
+
+def call_index(call_id: str | None, call_ids: list[str]) -> int:
+    """Return the index of a fragment that has none: its call's, or else that of the last call."""
+    at_id = call_ids.index(call_id) if call_id in call_ids else len(call_ids) - 1
+    return max(at_id, 0)
 
 
 def whole_as_chunks(body: bytes) -> list[bytes]:

@@ -12,143 +12,89 @@ from typing import Any
 
 import msgspec
 
-from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.errors import GroxyError
 from groxy.core.usage import Usage
-from groxy.dialects._base import EmbeddedError, Tally, UsageRules
+from groxy.dialects._base import Counting, EmbeddedError, Tally, UsageRules
+from groxy.dialects._openai import encode_error
 from groxy.dialects.chat import usage as chat_usage
+from groxy.dialects.chat.chunks import ChunkStream, garbage, seconds_of
 from groxy.dialects.chat.mend import (
+    ABSENT,
     FINISH_REASONS,
     Choice,
     Delta,
     finish_reason_of,
-    has_whole_calls,
-    is_error,
     mended_delta,
     text_of,
     whole_as_chunks,
 )
 from groxy.wire.json import UNREADABLE, decode_any, encode
-from groxy.wire.sse import DONE, SseReader
+from groxy.wire.sse import DONE
 
-_NULL = b"null"
 _SEPARATOR = b"\n\ndata: "
 
 
-class _Chunk(msgspec.Struct):
-    id: str | None = None
-    model: str | None = None
-    created: int | float | None = None
-    choices: list[Choice] | None = None
-    usage: msgspec.Raw = msgspec.Raw(b"")
-    error: msgspec.Raw = msgspec.Raw(b"")
-
-
-_decode = msgspec.json.Decoder(_Chunk).decode
-
-
-class ChatRelay:
+class ChatRelay(ChunkStream[bytes]):
     """One streamed reply on its way to the caller; see `dialects._base.StreamRelay`."""
 
-    def __init__(self, *, wants_usage: bool, rules: UsageRules) -> None:
+    record = b""
+
+    def __init__(
+        self,
+        *,
+        wants_usage: bool,
+        rules: UsageRules,
+        wants_cost: bool = False,
+        counting: Counting = Counting.OPENAI,
+    ) -> None:
+        super().__init__(rules)
         self.tally = Tally()
-        self.failure: Exception | None = None
         self._wants_usage = wants_usage
-        self._rules = rules
-        self._sse = SseReader()
-        self._spoken: set[int] = set()
+        self._wants_cost = wants_cost
+        self._counting = counting
         self._opening: set[int] = set()
-        self._finished: set[int] = set()
-        self._calls: dict[int, list[str]] = {}
-        self._created: int | float = 0
-        self._usage_raw = msgspec.Raw(b"")
+        self._created = 0
         self._usage_event = b""
-        self._is_done = False
 
     @property
-    def is_complete(self) -> bool:
-        """True once every choice that began has ended, or the upstream said `[DONE]`."""
-        if self.failure is not None:
-            return False
-        if self._finished:
-            return self._is_done or self._finished >= self._spoken
-        return self._is_done and self.tally.has_output
-
-    @property
-    def is_done(self) -> bool:
-        """True once the upstream said `[DONE]`."""
-        return self._is_done
+    def _has_output(self) -> bool:
+        return self.tally.has_output
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what `chunk` has for the caller."""
-        if self._is_done:
-            return b""
-        try:
-            events = self._sse.feed(chunk)
-        except GroxyError as error:
-            self.failure, self._is_done = error, True
-            return b""
-        return self._relay(events)
+        return _joined(self._fed(chunk))
 
     def close(self) -> bytes:
         """Return what the end of the upstream's stream has for the caller."""
-        if self._is_done:
-            return b""
-        passed = self._relay(self._sse.close())
-        if isinstance(self.failure, GroxyError):
-            # Half an event: the cut itself is what went wrong, not how the half reads.
-            self.failure, self._is_done = None, False
-        return passed
+        return _joined(self._rest())
 
     def feed_whole(self, body: bytes) -> bytes:
         """Return a reply that came whole as a stream."""
         events = [(b"", chunk) for chunk in whole_as_chunks(body)]
-        return self._relay([*events, (b"", DONE)])
-
-    def reported_usage(self) -> Usage | None:
-        """Return the last usage the upstream reported, if it makes sense."""
-        return chat_usage.read_usage(self._usage_raw, self._rules) if self._usage_raw else None
+        return _joined(self._pieces([*events, (b"", DONE)]))
 
     def finish(self, usage: Usage) -> bytes:
         """Return the end of the stream: missing finish reasons, usage if asked for, `[DONE]`."""
         chunks = [
-            self._chunk([{"index": index, "delta": {}, "finish_reason": self._reason(index)}])
+            self._chunk([{"index": index, "delta": {}, "finish_reason": self._reason_for(index)}])
             for index in sorted(self._spoken - self._finished)
         ]
         if self._wants_usage:
             chunks.append(self._usage_chunk(usage))
         return b"".join(b"data: " + chunk + b"\n\n" for chunk in (*chunks, DONE))
 
-    def _relay(self, events: list[tuple[bytes, bytes]]) -> bytes:
-        passed: list[bytes] = []
-        for _, data in events:
-            if data.startswith(DONE):
-                self._is_done = True
-                break
-            try:
-                event = self._take(data)
-            except (EmbeddedError, GroxyError) as error:
-                # What came before it in the same chunk still goes to the caller.
-                self.failure, self._is_done = error, True
-                break
-            if event:
-                passed.append(event)
-        return b"data: " + _SEPARATOR.join(passed) + b"\n\n" if passed else b""
+    def fail(self, error: GroxyError) -> bytes:
+        """Return the event that ends a stream which broke off: an error, and no `[DONE]`."""
+        return b"data: " + encode_error(error) + b"\n\n"
 
     def _take(self, data: bytes) -> bytes:
         """Read one event; return what of it goes to the caller, mended where needed."""
-        try:
-            chunk = _decode(data)
-        except UNREADABLE as error:
-            raise self._garbage(error) from None
-        if is_error(chunk.error):
-            raise EmbeddedError(data)
+        chunk = self._read(data)
         if not self.tally.reply_id:
-            self.tally.reply_id, self._created = chunk.id or "", chunk.created or 0
+            self.tally.reply_id, self._created = chunk.id or "", seconds_of(chunk.created)
         if chunk.model:
             self.tally.model_served = chunk.model
-        has_usage = bytes(chunk.usage) not in (b"", _NULL)
-        if has_usage:
-            self._usage_raw = chunk.usage
+        has_usage = chunk.usage is not ABSENT
         choices = chunk.choices
         if not choices:
             if has_usage:
@@ -177,9 +123,8 @@ class ChatRelay:
             needs_mending |= self._note_delta(delta, index)
         reason = choice.finish_reason
         if reason is not None:
-            known = finish_reason_of(reason, has_calls=has_whole_calls(delta))
+            known = self._end(choice, delta)
             if known is not None:
-                self._finished.add(index)
                 self.tally.finish_reason = known
             needs_mending |= reason not in FINISH_REASONS
             self.tally.has_output = True
@@ -204,17 +149,19 @@ class ChatRelay:
             known = self._calls.setdefault(index, [])
             if call.id and call.id not in known:
                 known.append(call.id)
+                self.tally.call_ids.append(call.id)
             if call.function is not None:
-                self.tally.output.append(
-                    (call.function.name or "") + (call.function.arguments or "")
-                )
+                name = call.function.name or ""
+                if name:
+                    self.tally.called.append(name)
+                self.tally.output.append(name + (call.function.arguments or ""))
         return needs_mending
 
     def _mended(self, data: bytes) -> bytes:
         try:
             chunk = decode_any(data)
         except UNREADABLE as error:
-            raise self._garbage(error) from None
+            raise garbage(error) from None
         chunk.pop("usage", None)
         for choice in chunk["choices"]:
             index = choice.get("index") or 0
@@ -229,7 +176,9 @@ class ChatRelay:
         return encode(chunk)
 
     def _usage_chunk(self, usage: Usage) -> bytes:
-        written = chat_usage.written_usage(usage, self._usage_raw)
+        written = chat_usage.written_usage(
+            usage, self._usage_raw, counting=self._counting, with_cost=self._wants_cost
+        )
         try:
             chunk = decode_any(self._usage_event)
         except UNREADABLE:  # There was none, or none that can be read all the way.
@@ -240,19 +189,12 @@ class ChatRelay:
         head = {
             "id": self.tally.reply_id,
             "object": "chat.completion.chunk",
-            "created": int(self._created),
+            "created": self._created,
             "model": self.tally.model_served,
             "choices": choices,
         }
         return encode(head | extra)
 
-    def _reason(self, index: int) -> str:
-        return "tool_calls" if index in self._calls else "stop"
 
-    @staticmethod
-    def _garbage(error: Exception) -> GroxyError:
-        return GroxyError(
-            ErrorKind.BAD_REPLY,
-            "The upstream sent an event that could not be read.",
-            detail=f"{type(error).__name__}: {error}",
-        )
+def _joined(events: list[bytes]) -> bytes:
+    return b"data: " + _SEPARATOR.join(events) + b"\n\n" if events else b""

@@ -4,8 +4,9 @@ import msgspec
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.usage import Usage
-from groxy.dialects._base import EmbeddedError, Tally, UsageRules
+from groxy.dialects._base import Counting, EmbeddedError, Tally, UsageRules
 from groxy.dialects.chat import usage as chat_usage
+from groxy.dialects.chat.chunks import Chunk
 from groxy.dialects.chat.mend import (
     FINISH_REASONS,
     Choice,
@@ -17,25 +18,27 @@ from groxy.dialects.chat.mend import (
 )
 from groxy.wire.json import UNREADABLE, decode_any, encode
 
-
-class _Reply(msgspec.Struct):
-    id: str | None = None
-    model: str | None = None
-    choices: list[Choice] | None = None
-    usage: msgspec.Raw = msgspec.Raw(b"")
-    error: msgspec.Raw = msgspec.Raw(b"")
-
-
-_decode = msgspec.json.Decoder(_Reply).decode
+_decode = msgspec.json.Decoder(Chunk).decode
 
 
 class ChatReply:
     """One whole reply; see `dialects._base.WholeReply`."""
 
-    def __init__(self, body: bytes, rules: UsageRules) -> None:
+    record = b""
+
+    def __init__(
+        self,
+        body: bytes,
+        rules: UsageRules,
+        *,
+        wants_cost: bool = False,
+        counting: Counting = Counting.OPENAI,
+    ) -> None:
         self._body = body
         self._rules = rules
-        self._reply = _read(body)
+        self._wants_cost = wants_cost
+        self._counting = counting
+        self._reply = read_whole(body)
         self._needs_mending = False
         self.tally = Tally(reply_id=self._reply.id or "", model_served=self._reply.model or "")
         for choice in self._reply.choices or ():
@@ -49,20 +52,25 @@ class ChatReply:
     def encode(self, usage: Usage) -> bytes:
         """Return the reply for the caller, with `usage` as its usage."""
         raw = self._reply.usage
-        if not self._needs_mending and chat_usage.is_written_alike(usage, raw):
+        if not self._needs_mending and self._is_written_alike(usage, raw):
             return self._body
         try:
             reply = decode_any(self._body)
         except UNREADABLE:
             return self._body  # In parts that matter to nobody here it is odd; callers may cope.
         reply["object"] = "chat.completion"
-        reply["usage"] = chat_usage.written_usage(usage, raw)
+        reply["usage"] = chat_usage.written_usage(
+            usage, raw, counting=self._counting, with_cost=self._wants_cost
+        )
         for choice in reply["choices"]:
             message = choice["message"] = mended_message(choice.get("message") or {})
             calls = bool(message.get("tool_calls"))
             reason = finish_reason_of(choice.get("finish_reason"), has_calls=calls)
             choice["finish_reason"] = reason or ("tool_calls" if calls else "stop")
         return encode(reply)
+
+    def _is_written_alike(self, usage: Usage, raw: msgspec.Raw) -> bool:
+        return not self._wants_cost and chat_usage.is_written_alike(usage, raw, self._counting)
 
     def _note(self, choice: Choice) -> None:
         message = choice.message or Delta()
@@ -74,7 +82,12 @@ class ChatReply:
             tally.output.append(thoughts)
         for call in message.tool_calls or ():
             if call.function is not None:
-                tally.output.append((call.function.name or "") + (call.function.arguments or ""))
+                name = call.function.name or ""
+                tally.output.append(name + (call.function.arguments or ""))
+                if name:
+                    tally.called.append(name)
+            if call.id:
+                tally.call_ids.append(call.id)
             self._needs_mending |= call.type != "function"
         tally.has_output = True
         self._needs_mending |= (
@@ -85,7 +98,8 @@ class ChatReply:
         )
 
 
-def _read(body: bytes) -> _Reply:
+def read_whole(body: bytes) -> Chunk:
+    """Read a whole reply; raise `EmbeddedError` for an error, BAD_REPLY for nonsense."""
     try:
         reply = _decode(body)
     except UNREADABLE as error:

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
+from groxy.dialects._openai import encode_error
 from groxy.dialects.chat import DIALECT
-from groxy.dialects.chat.errors import encode_error
 
 
 def _envelope(error: GroxyError) -> object:

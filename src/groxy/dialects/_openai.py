@@ -31,3 +31,8 @@ def encode_error(error: GroxyError) -> bytes:
             )
         )
     )
+
+
+def encode_stream_error(error: GroxyError) -> bytes:
+    """Return the event that ends a stream which broke off: an error, and no `[DONE]`."""
+    return b"data: " + encode_error(error) + b"\n\n"

@@ -1,0 +1,342 @@
+"""Messages requests: what a caller sends, checked; what goes upstream; and the canonical form.
+
+Checks what is known and names the field at fault; unknown fields are ignored and, where upstream
+and caller speak alike, kept. What a certain upstream cannot do is not decided here.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Raw
+
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.parts import Part, Text
+from groxy.core.request import (
+    Message,
+    Options,
+    OutputForm,
+    Request,
+    Role,
+    ServerTool,
+    Tool,
+    ToolUse,
+)
+from groxy.dialects._base import Asked, conversation_key
+from groxy.dialects.messages import attribution, sealing
+from groxy.dialects.messages.blocks import (
+    assistant_parts,
+    blocks_of,
+    check_block,
+    invalid,
+    user_parts,
+)
+from groxy.dialects.messages.shapes import KNOWN_FIELDS, Body, CountBody, OfferedTool, Turn
+from groxy.wire.json import (
+    UNREADABLE,
+    Fields,
+    decode_any,
+    decode_fields,
+    decode_request as decode_json,
+    encode,
+)
+
+_LOW_BUDGET = 4096
+_MEDIUM_BUDGET = 16384
+_SEARCHERS = ("messages", "responses")
+"""Dialects with a web search of the upstream's own."""
+
+_body_decoder = msgspec.json.Decoder(Body)
+_count_decoder = msgspec.json.Decoder(CountBody)
+
+
+# ------------------------------------------------------------------------------ what came, checked
+
+
+def decode_request(body: bytes) -> Asked:
+    """Check a caller's body; raise `GroxyError` that names the field at fault."""
+    read = decode_json(body, _body_decoder)
+    asked = _asked(read, body)
+    asked.stream = read.stream
+    return asked
+
+
+def decode_count_request(body: bytes) -> Asked:
+    """Check a body of count_tokens, which has neither max_tokens nor stream."""
+    return _asked(decode_json(body, _count_decoder), body)
+
+
+def _asked(read: CountBody, body: bytes) -> Asked:
+    for index, turn in enumerate(read.messages):
+        for at, block in enumerate(blocks_of(turn.content)):
+            check_block(block, f"messages.{index}.content.{at}")
+    _check_system(read)
+    _check_tools(read)
+    tools = read.tools or ()
+    explicit = read.metadata.user_id if read.metadata else None
+    return Asked(
+        model=read.model,
+        stream=None,
+        fields=decode_fields(body),
+        requires=_abilities(read),
+        carriers=_SEARCHERS if any(tool.is_web_search for tool in tools) else (),
+        conversation=conversation_key(explicit, _system_text(read), _opening(read)),
+        tool_names=frozenset(tool.name for tool in tools if tool.is_custom and tool.name),
+    )
+
+
+def _check_system(read: CountBody) -> None:
+    for index, block in enumerate(blocks_of(read.system or "")):
+        if block.type != "text" or block.text is None:
+            raise invalid(f"system.{index}", "must be a text block")
+
+
+def _check_tools(read: CountBody) -> None:
+    for index, tool in enumerate(read.tools or ()):
+        if not tool.is_custom:
+            continue
+        if not tool.name:
+            raise invalid(f"tools.{index}.name", "is required on a tool")
+        if tool.input_schema is None:
+            raise invalid(f"tools.{index}.input_schema", "is required on a tool")
+    choice = read.tool_choice
+    if choice is not None and choice.type == "tool" and not choice.name:
+        raise invalid("tool_choice.name", "is required when type is tool")
+
+
+def _abilities(read: CountBody) -> frozenset[str]:
+    needed = set()
+    if read.tools:
+        needed.add("tools")
+    if _schema_of(read) is not None:
+        needed.add("schema")
+    blocks = (block for turn in read.messages for block in blocks_of(turn.content))
+    if any(
+        block.type == "image"
+        or (block.type == "tool_result" and b'"image"' in bytes(block.content))
+        for block in blocks
+    ):
+        needed.add("image")
+    return frozenset(needed)
+
+
+def _schema_of(read: CountBody) -> dict[str, Raw] | None:
+    form = (read.output_config.format if read.output_config else None) or read.output_format
+    return form.schema if form else None
+
+
+def _system_text(read: CountBody) -> str:
+    texts = (
+        attribution.without_attribution(block.text or "") for block in blocks_of(read.system or "")
+    )
+    return "\n\n".join(text for text in texts if text)
+
+
+def _opening(read: CountBody) -> str:
+    turn = next((turn for turn in read.messages if turn.role == "user"), None)
+    return "\n".join(block.text or "" for block in blocks_of(turn.content)) if turn else ""
+
+
+# ------------------------------------------------------------------------- what goes on unchanged
+
+
+def outgoing(asked: Asked, *, model: str, effort: str | None, stream: bool) -> Fields:
+    """Return the body for an upstream: the caller's own, with only what the gateway decides.
+
+    Claude Code's attribution is taken out, and sealed thoughts go back as the upstream sealed them.
+    """
+    fields = dict(asked.fields)
+    fields["model"] = Raw(encode(model))
+    fields.pop("stream", None)
+    if stream:
+        fields["stream"] = Raw(b"true")
+    if effort is not None:
+        _set_effort(fields, effort)
+    _strip_attribution(fields)
+    _open_tokens(fields)
+    return fields
+
+
+def _set_effort(fields: Fields, effort: str) -> None:
+    try:
+        config = decode_fields(fields["output_config"])
+    except (KeyError, *UNREADABLE):
+        config = {}
+    if effort == "none":
+        config.pop("effort", None)
+        fields["thinking"] = Raw(b'{"type":"disabled"}')
+    else:
+        config["effort"] = Raw(encode("low" if effort == "minimal" else effort))
+    if config:
+        fields["output_config"] = Raw(encode(config))
+    else:
+        fields.pop("output_config", None)
+
+
+def _strip_attribution(fields: Fields) -> None:
+    raw = bytes(fields.get("system", b""))
+    if attribution.MARK.encode() not in raw:
+        return
+    system = decode_any(raw)
+    if isinstance(system, str):
+        system = attribution.without_attribution(system)
+    else:
+        for block in system:
+            block["text"] = attribution.without_attribution(block["text"])
+        system = [block for block in system if block["text"]]
+    if system:
+        fields["system"] = Raw(encode(system))
+    else:
+        del fields["system"]
+
+
+def _open_tokens(fields: Fields) -> None:
+    """Put back what upstreams sealed; a token of ours would be an invalid signature to them."""
+    raw = bytes(fields["messages"])
+    if sealing.MARK not in raw:
+        return
+    messages = decode_any(raw)
+    for turn in messages:
+        blocks = turn["content"] if isinstance(turn["content"], list) else ()
+        for block in blocks:
+            for name in ("signature", "data"):
+                token = block.get(name)
+                opened = sealing.opened_token(token) if isinstance(token, str) else None
+                if opened is not None:
+                    block[name] = opened[0]
+    fields["messages"] = Raw(encode(messages))
+
+
+# ------------------------------------------------------------------------- the canonical request
+
+
+def prompt_text(asked: Asked) -> str:
+    """Return all text of the request, a line a piece."""
+    try:
+        return canonical(asked).text
+    except GroxyError:
+        return encode(asked.fields).decode()  # More than the text, but the books must have a count.
+
+
+def canonical(asked: Asked) -> Request:
+    """Decode the request all the way; also one that asks only to be counted.
+
+    Raises UNSUPPORTED, naming the field, for what no other dialect has.
+    """
+    body = encode(asked.fields)
+    read: CountBody
+    if "max_tokens" in asked.fields:
+        read = decode_json(body, _body_decoder)
+    else:
+        read = decode_json(body, _count_decoder)
+    if read.mcp_servers:
+        message = "`mcp_servers` cannot be carried to any account here. Offer their tools yourself."
+        raise GroxyError(ErrorKind.UNSUPPORTED, message, param="mcp_servers")
+    system = _system_text(read)
+    messages = [Message(role=Role.SYSTEM, parts=(Text(text=system),))] if system else []
+    for index, turn in enumerate(read.messages):
+        messages.extend(_messages(turn, f"messages.{index}"))
+    tools, server_tools, left_out = _tools(read.tools or ())
+    unknown = [
+        name
+        for name, raw in asked.fields.items()
+        if name not in KNOWN_FIELDS and bytes(raw) != b"null"
+    ]
+    return Request(
+        model=read.model,
+        messages=tuple(messages),
+        tools=tools,
+        server_tools=server_tools,
+        options=_options(read),
+        left_out=(*unknown, *left_out),
+    )
+
+
+def _messages(turn: Turn, where: str) -> list[Message]:
+    if turn.role == "assistant":
+        return [Message(role=Role.ASSISTANT, parts=tuple(assistant_parts(turn.content)))]
+    if turn.role == "system":
+        texts = [block.text for block in blocks_of(turn.content) if block.text]
+        return [Message(role=Role.SYSTEM, parts=(Text(text="\n\n".join(texts)),))]
+    results, parts = user_parts(turn.content, where)
+    # Elsewhere a result stands alone, and right behind the turn that asked for it.
+    messages = [Message(role=Role.TOOL, parts=(result,)) for result in results]
+    if parts or not results:
+        messages.append(Message(role=Role.USER, parts=tuple[Part, ...](parts)))
+    return messages
+
+
+def _tools(
+    tools: Sequence[OfferedTool],
+) -> tuple[tuple[Tool, ...], tuple[ServerTool, ...], list[str]]:
+    own: list[Tool] = []
+    theirs: list[ServerTool] = []
+    left_out: list[str] = []
+    for index, tool in enumerate(tools):
+        if tool.is_web_search:
+            theirs.append(_web_search(tool))
+            left_out += [f"tools.{index}.max_uses"] if tool.max_uses is not None else []
+        elif tool.is_custom:
+            own.append(
+                Tool(
+                    name=tool.name or "",
+                    description=tool.description or "",
+                    parameters=encode(tool.input_schema or {}),
+                    strict=tool.strict,
+                )
+            )
+        else:
+            param = f"tools.{index}.type"
+            message = (
+                f"`{param}`: no account here can run the tool {(tool.type or '')[:64]!r}. "
+                "Offer it as a tool of your own, with a name and an input_schema."
+            )
+            raise GroxyError(ErrorKind.UNSUPPORTED, message, param=param)
+    return tuple(own), tuple(theirs), left_out
+
+
+def _web_search(tool: OfferedTool) -> ServerTool:
+    settings: dict[str, object] = {}
+    if tool.allowed_domains:
+        settings["allowed_domains"] = tool.allowed_domains
+    elif tool.blocked_domains:
+        settings["excluded_domains"] = tool.blocked_domains
+    if bytes(tool.user_location) not in (b"", b"null"):
+        settings["user_location"] = tool.user_location
+    return ServerTool(kind="web_search", settings=encode(settings))
+
+
+def _options(read: CountBody) -> Options:
+    schema = _schema_of(read)
+    choice = read.tool_choice if read.tools else None
+    uses = {"any": ToolUse.REQUIRED, "none": ToolUse.NONE}
+    asked = read if isinstance(read, Body) else None
+    return Options(
+        max_output_tokens=asked.max_tokens if asked else None,
+        temperature=asked.temperature if asked else None,
+        top_p=asked.top_p if asked else None,
+        top_k=asked.top_k if asked else None,
+        stop=tuple((asked.stop_sequences if asked else None) or ()),
+        reasoning_effort=_effort_of(read),
+        user=(read.metadata.user_id if read.metadata else None) or "",
+        tool_use=uses.get(choice.type, ToolUse.AUTO) if choice else ToolUse.AUTO,
+        tool_name=choice.name if choice and choice.type == "tool" else None,
+        parallel_tool_calls=not (choice and choice.disable_parallel_tool_use),
+        output_form=OutputForm.TEXT if schema is None else OutputForm.SCHEMA,
+        output_schema=b"{}" if schema is None else encode(schema),
+    )
+
+
+def _effort_of(read: CountBody) -> str | None:
+    """Return how hard to think: what the caller says of effort, else what its budget comes to."""
+    if read.output_config and read.output_config.effort:
+        return read.output_config.effort
+    thinking = read.thinking
+    if thinking is None:
+        return None
+    if thinking.type == "disabled":
+        return "none"
+    if thinking.type != "enabled" or thinking.budget_tokens is None:
+        return None
+    if thinking.budget_tokens <= _LOW_BUDGET:
+        return "low"
+    return "medium" if thinking.budget_tokens <= _MEDIUM_BUDGET else "high"
