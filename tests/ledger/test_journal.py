@@ -24,8 +24,9 @@ class Writer:
         self.groups = []
         self._open = []
 
-    def submit(self, requests, attempts):
+    def submit(self, group):
         assert not self._open, "one group at a time"
+        requests, attempts, self.kept = group
         written = asyncio.get_running_loop().create_future()
         self.groups.append(([line.id for line in requests], [line.request_id for line in attempts]))
         self._open.append(written)
@@ -429,3 +430,10 @@ async def test_after_kill_9_every_request_has_all_its_attempts_and_no_attempt_is
     _, entered, attempts = await books_after_kill_9(store_url, tmp_path)
 
     assert attempts == dict.fromkeys(entered, 2)
+
+
+async def test_what_requests_leave_behind_goes_with_their_entries(journal, writer):
+    row = object()
+    journal.submit(request_entry("a"), [], [row])
+    assert writer.kept == [row]
+    await writer.end_group()

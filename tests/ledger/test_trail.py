@@ -48,6 +48,8 @@ def entries(trail, outcome=OK, status=200, is_owed=True):
 def test_a_served_request_is_entered_with_all_that_is_known(clock):
     trail = new_trail()
     trail.is_stream, trail.model_asked = True, "grok-4.3-fast"
+    trail.reply_id, trail.finish_reason, trail.upstream_dialect = "resp_1", "stop", "responses"
+    trail.app_title, trail.app_url = "My App", "https://app.example/"
     clock.at += 0.25
     attempt = begin(trail)
     clock.at += 0.5
@@ -81,6 +83,11 @@ def test_a_served_request_is_entered_with_all_that_is_known(clock):
         cost_ticks=99,
         first_event_us=750_000,
         duration_us=1_875_000,
+        reply_id="resp_1",
+        app_title="My App",
+        app_url="https://app.example/",
+        finish_reason="stop",
+        upstream_dialect="responses",
     )
     assert lines == [
         AttemptEntry(
@@ -116,6 +123,8 @@ def test_a_request_without_any_attempt_is_entered_too(clock):
     assert (request.outcome, request.status, request.attempts) == ("model_not_found", 400, 0)
     assert (request.model_sent, request.model_served, request.account_id) == ("", "", "")
     assert (request.cost_ticks, request.input_tokens, request.first_event_us) == (0, 0, 0)
+    assert (request.reply_id, request.finish_reason, request.upstream_dialect) == ("", "", "")
+    assert (request.app_title, request.app_url) == ("", "")
     assert request.duration_us == pytest.approx(1000, abs=1)
 
 
@@ -199,10 +208,11 @@ def test_an_attempt_begins_as_one_that_used_nothing(clock):
         ("grok-4.3", "grok-4.3"),
         ("größer 模型", "größer 模型"),
         ("a\0b\0", "a�b�"),
+        ("a\ud83d 模", "a? 模"),
         ("m" * 256, "m" * 256),
         ("m" * 1_000_000, "m" * 256),
     ],
-    ids=["plain", "Unicode", "NUL", "just fits", "a million letters"],
+    ids=["plain", "Unicode", "NUL", "half a character", "just fits", "a million letters"],
 )
 def test_names_that_others_chose_are_kept_in_a_form_that_every_database_takes(
     clock, field, name, kept
@@ -214,6 +224,20 @@ def test_names_that_others_chose_are_kept_in_a_form_that_every_database_takes(
 
     assert getattr(request, field) == kept
     assert getattr(line, field, kept) == kept
+
+
+@pytest.mark.parametrize(
+    "name", ["reply_id", "app_title", "app_url", "finish_reason", "upstream_dialect"]
+)
+@pytest.mark.parametrize("text", ["x" * 1_000_000, "模" * 1_000, "\0" * 1_000, "\ud83d" * 1_000])
+def test_what_is_said_of_a_request_fits_its_column(name, text):
+    trail = new_trail(**{name: text})
+
+    kept = getattr(entries(trail)[0], name)
+
+    assert len(kept) == requests.c[name].type.length
+    assert "\0" not in kept
+    assert kept.encode()
 
 
 def test_the_time_of_a_request_is_now_in_unix_milliseconds():

@@ -32,6 +32,11 @@ def request_entry(request_id: str = "req_1", **changes: Any) -> RequestEntry:
         cost_ticks=123_456_789_012,
         first_event_us=345_678,
         duration_us=4_567_890,
+        reply_id="chatcmpl-1",
+        app_title="My App",
+        app_url="https://app.example/",
+        finish_reason="stop",
+        upstream_dialect="responses",
     )
     return entry._replace(**changes)
 

@@ -12,11 +12,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.store import database as module, tables
 from groxy.store.database import SCHEMA_VERSION, Database, bump, resolved, set_sqlite_pragmas
+from groxy.store.entries import last_requests
 from tests.store.races import run_at_once
 from tests.store.rows import locked, rows_of
 
@@ -98,6 +99,63 @@ def test_migrations_are_numbered_without_gaps():
     assert len(numbers) == len(files)
     assert numbers == [f"{number:04}" for number in range(1, len(files) + 1)]
     assert numbers[-1] == SCHEMA_VERSION
+
+
+async def database_of(version, store_url, data_dir, statements):
+    """Make a database as the Groxy of that version left it, with rows of its time."""
+    engine = create_async_engine(resolved(store_url, data_dir))
+    async with engine.begin() as connection:
+        await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), version))
+        for statement in statements:
+            await connection.execute(sa.text(statement))
+    await engine.dispose()
+
+
+_OLD_COLUMNS = (
+    "id, at_ms, key_id, dialect, is_stream, model_asked, model_sent, model_served, account_id, "
+    "outcome, status, attempts, input_tokens, cached_tokens, output_tokens, reasoning_tokens, "
+    "usage_estimated, cost_ticks, first_event_us, duration_us"
+)
+_OLD_REQUEST = (
+    f"INSERT INTO requests ({_OLD_COLUMNS}) VALUES ('req_%s', 1, 'key_1', 'chat', true, 'a', 'b', "
+    "'c', 'acc_1', 'ok', 200, 1, 2, 3, 4, 5, false, 6, 7, 8)"
+)
+
+
+async def test_the_books_of_before_0002_are_kept_and_say_nothing_new(store_url, tmp_path):
+    await database_of("0001", store_url, tmp_path, [_OLD_REQUEST % name for name in "ab"])
+
+    database = await Database.open(store_url, tmp_path)
+    left, lines = await sync(database, differences), await last_requests(database, 10)
+    await database.close()
+
+    assert left == []
+    assert [line.id for line in lines] == ["req_b", "req_a"]
+    assert lines[1][1:20] == (
+        *(1, "key_1", "chat", True, "a", "b", "c", "acc_1", "ok", 200, 1),
+        *(2, 3, 4, 5, False, 6, 7, 8),
+    )
+    assert lines[1][20:] == ("", "", "", "", "")
+
+
+async def test_a_groxy_of_before_0002_that_still_runs_can_write_its_books(database):
+    async with database.transaction() as connection:
+        await connection.execute(sa.text(_OLD_REQUEST % "a"))
+
+    (line,) = await last_requests(database, 10)
+
+    assert line.app_title == ""
+
+
+async def test_the_way_back_from_0002_keeps_the_books(database):
+    async with database.transaction() as connection:
+        await connection.execute(sa.text(_OLD_REQUEST % "a"))
+
+    await sync(database, lambda connection: command.downgrade(alembic_config(connection), "0001"))
+
+    async with database.transaction() as connection:
+        rows = await connection.execute(sa.text("SELECT * FROM requests"))
+        assert [(row[0], len(row)) for row in rows] == [("req_a", 20)]
 
 
 async def test_a_database_that_is_up_to_date_is_not_migrated(store_url, tmp_path, monkeypatch):

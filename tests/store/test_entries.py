@@ -9,14 +9,19 @@ from groxy.store import database as database_module, entries, tables
 from groxy.store.database import Database, set_sqlite_pragmas
 from groxy.store.entries import (
     AttemptEntry,
+    Group,
     RequestEntry,
     attempts_of,
     entry_writer,
+    find_request,
     last_requests,
 )
+from groxy.store.kept import Kept, KeptRow, KeptStore
+from groxy.store.secrets import InstallationSecret
 from tests.store.rows import attempt_entry, locked, request_entry, rows_of
 
 SQLITE = "sqlite+aiosqlite:///groxy.db"
+NEW_WORDS = ("reply_id", "app_title", "app_url", "finish_reason", "upstream_dialect")
 
 
 @asynccontextmanager
@@ -76,14 +81,14 @@ async def test_lines_come_back_as_they_were_written(database, writer):
     request = request_entry(is_stream=False, usage_estimated=True, attempts=2)
     attempts = [attempt_entry(number=1, usage_estimated=False), attempt_entry(number=2)]
 
-    await writer.submit([request], attempts)
+    await writer.submit(Group([request], attempts))
 
     assert await last_requests(database, 10) == [request]
     assert await attempts_of(database, request.id) == attempts
 
 
 async def test_truth_comes_back_as_truth(database, writer):
-    await writer.submit([request_entry()], [attempt_entry()])
+    await writer.submit(Group([request_entry()], [attempt_entry()]))
     (request,), (attempt,) = await last_requests(database, 1), await attempts_of(database, "req_1")
 
     flags = [request.is_stream, request.usage_estimated, attempt.usage_estimated]
@@ -99,22 +104,28 @@ async def test_truth_comes_back_as_truth(database, writer):
         {"model_asked": "'; DROP TABLE requests; --", "model_served": '"quoted"\n\ttwice'},
         {"model_asked": "größer 模型 🚀", "model_sent": ""},
         {"account_id": "a" * 64, "outcome": "o" * 40, "key_id": "k" * 40},
+        {"reply_id": "r" * 128, "app_title": "模" * 128, "app_url": "u" * 256},
+        {"finish_reason": "f" * 32, "upstream_dialect": "d" * 16},
+        dict.fromkeys(NEW_WORDS, ""),
         {"model_served": "m" * 100_000},
     ],
-    ids=["large numbers", "SQL", "Unicode", "full columns", "a long name"],
+    ids=[
+        *("large numbers", "SQL", "Unicode", "full columns", "full words", "more full words"),
+        *("no words", "a long name"),
+    ],
 )
 async def test_every_value_that_fits_comes_back(database, writer, changes):
     request = request_entry(**changes)
 
-    await writer.submit([request], [])
+    await writer.submit(Group([request], []))
 
     assert await last_requests(database, 1) == [request]
 
 
 async def test_the_newest_requests_come_first(database, writer):
     ids = [f"req_{number:03}" for number in range(20)]
-    await writer.submit([request_entry(name) for name in ids[10:]], [])
-    await writer.submit([request_entry(name) for name in ids[:10]], [])
+    await writer.submit(Group([request_entry(name) for name in ids[10:]], []))
+    await writer.submit(Group([request_entry(name) for name in ids[:10]], []))
 
     newest = [entry.id for entry in await last_requests(database, 5)]
 
@@ -124,7 +135,9 @@ async def test_the_newest_requests_come_first(database, writer):
 async def test_attempts_are_those_of_one_request_in_their_order(database, writer):
     numbers = list(range(1, 13))
     lines = [attempt_entry("req_1", number) for number in reversed(numbers)]
-    await writer.submit([request_entry()], [*lines, attempt_entry("req_2"), attempt_entry("req_")])
+    await writer.submit(
+        Group([request_entry()], [*lines, attempt_entry("req_2"), attempt_entry("req_")])
+    )
 
     assert [line.number for line in await attempts_of(database, "req_1")] == numbers
 
@@ -134,7 +147,7 @@ async def test_a_request_that_nobody_knows_has_no_attempts(database):
 
 
 async def test_writing_nothing_is_no_error(database, writer):
-    await writer.submit([], [])
+    await writer.submit(Group([], []))
 
     assert await ids_of(database) == []
 
@@ -142,11 +155,72 @@ async def test_writing_nothing_is_no_error(database, writer):
 async def test_a_database_in_memory_keeps_books_too(tmp_path):
     database = await Database.open("sqlite+aiosqlite:///:memory:", tmp_path)
     async with open_writer(database) as writer:
-        await writer.submit([request_entry()], [attempt_entry()])
+        await writer.submit(Group([request_entry()], [attempt_entry()]))
     found = await last_requests(database, 10), await attempts_of(database, "req_1")
     await database.close()
 
     assert found == ([request_entry()], [attempt_entry()])
+
+
+# ------------------------------------------------------------------------------------- finding
+
+
+@pytest.mark.parametrize("wanted", ["req_2", "resp_2"])
+async def test_a_request_is_found_by_its_id_and_by_that_of_its_reply(database, writer, wanted):
+    request = request_entry("req_2", reply_id="resp_2")
+    attempts = [attempt_entry("req_2", 1), attempt_entry("req_2", 2)]
+    others = [request_entry("req_1", reply_id="resp_1"), request_entry("req_3", reply_id="")]
+    await writer.submit(Group([*others, request], [*attempts, attempt_entry("req_1")]))
+
+    assert await find_request(database, "key_1", wanted) == (request, attempts)
+
+
+@pytest.mark.parametrize("wanted", ["req_1", "chatcmpl-1"])
+async def test_a_request_of_another_key_is_not_found(database, writer, wanted):
+    await writer.submit(Group([request_entry("req_1")], [attempt_entry("req_1")]))
+
+    assert await find_request(database, "key_2", wanted) is None
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    ["", "req_", "REQ_1", "req_1\0", "\ud83d", "%", "' OR '1'='1", "r" * 1_000_000, "模"],
+)
+async def test_nothing_is_found_for_an_id_that_nobody_has(database, writer, wanted):
+    await writer.submit(Group([request_entry("req_1", reply_id="")], []))
+
+    assert await find_request(database, "key_1", wanted) is None
+
+
+async def test_of_replies_with_the_same_id_the_newest_is_found(database, writer):
+    await writer.submit(Group([request_entry(f"req_{number}") for number in (2, 3, 1)], []))
+
+    found = await find_request(database, "key_1", "chatcmpl-1")
+
+    assert found is not None
+    assert (found[0].id, found[1]) == ("req_3", [])
+
+
+async def test_an_id_of_a_request_goes_before_the_same_id_of_a_reply(database, writer):
+    await writer.submit(
+        Group([request_entry("req_1"), request_entry("req_2", reply_id="req_1")], [])
+    )
+
+    found = await find_request(database, "key_1", "req_1")
+
+    assert found is not None
+    assert found[0].id == "req_1"
+
+
+async def test_only_the_newest_requests_are_searched_for_a_reply(database, writer, monkeypatch):
+    monkeypatch.setattr(entries, "_SEARCHED_REQUESTS", 3)
+    lines = [request_entry(f"req_{number}", reply_id=f"resp_{number}") for number in range(5)]
+    await writer.submit(Group(lines, []))
+
+    found = [await find_request(database, "key_1", f"resp_{number}") for number in range(5)]
+
+    assert [line is not None for line in found] == [False, False, True, True, True]
+    assert await find_request(database, "key_1", "req_0") is not None
 
 
 # ------------------------------------------------------------------------------------ failures
@@ -165,7 +239,7 @@ HALF_A_CHARACTER = request_entry("req_2", model_served="\ud83d")
 async def test_a_group_with_a_line_that_does_not_fit_is_not_written_at_all(
     database, writer, requests
 ):
-    error = await error_of(writer.submit([request_entry(), *requests], [attempt_entry()]))
+    error = await error_of(writer.submit(Group([request_entry(), *requests], [attempt_entry()])))
 
     assert error.kind is ErrorKind.STORE_DOWN
     assert await ids_of(database) == []
@@ -175,7 +249,7 @@ async def test_a_group_with_a_line_that_does_not_fit_is_not_written_at_all(
 async def test_a_request_is_not_written_without_its_attempts(database, writer):
     attempts = [attempt_entry(number=1), attempt_entry(number=1)]
 
-    error = await error_of(writer.submit([request_entry()], attempts))
+    error = await error_of(writer.submit(Group([request_entry()], attempts)))
 
     assert error.kind is ErrorKind.STORE_DOWN
     assert await ids_of(database) == []
@@ -188,21 +262,21 @@ async def test_a_request_is_not_written_without_its_attempts(database, writer):
 )
 async def test_the_write_after_a_failed_one_works(database, writer, requests):
     for _ in range(20):  # more than the pool has connections
-        await error_of(writer.submit(requests, []))
+        await error_of(writer.submit(Group(requests, [])))
 
-    await writer.submit([request_entry("req_9")], [attempt_entry("req_9")])
+    await writer.submit(Group([request_entry("req_9")], [attempt_entry("req_9")]))
 
     assert await ids_of(database) == ["req_9"]
 
 
 async def test_an_error_does_not_repeat_what_was_to_be_written(writer):
-    error = await error_of(writer.submit([*TWICE, TOO_LARGE, HALF_A_CHARACTER], []))
+    error = await error_of(writer.submit(Group([*TWICE, TOO_LARGE, HALF_A_CHARACTER], [])))
 
     assert "grok-4.3-fast" not in error.message + error.detail
 
 
 async def test_an_error_tells_the_log_why_and_the_caller_what_to_do(writer):
-    error = await error_of(writer.submit(TWICE, []))
+    error = await error_of(writer.submit(Group(TWICE, [])))
 
     assert error.retry_after_s == 1
     assert "requests" in error.detail
@@ -225,10 +299,10 @@ async def test_a_full_or_read_only_disk_is_store_down_until_it_is_mended(
     monkeypatch.setattr(entries, "set_sqlite_pragmas", pragmas)
     lines = [request_entry(f"req_{number}", model_asked="m" * 500) for number in range(200)]
     async with open_writer(sqlite) as writer:
-        error = await error_of(writer.submit(lines, []))
+        error = await error_of(writer.submit(Group(lines, [])))
         after_the_failure = await ids_of(sqlite)
         is_broken = False
-        await writer.submit(lines, [])
+        await writer.submit(Group(lines, []))
 
     assert error.kind is ErrorKind.STORE_DOWN
     assert after_the_failure == []
@@ -246,7 +320,7 @@ async def test_a_disk_that_fills_up_keeps_what_was_written_before(sqlite, tmp_pa
         for number in range(1000):
             line = request_entry(f"req_{number:04}", model_asked="m" * 500)
             try:
-                await writer.submit([line], [])
+                await writer.submit(Group([line], []))
             except GroxyError:
                 break
             written.append(line.id)
@@ -260,8 +334,8 @@ async def test_a_locked_database_is_store_down_until_it_is_released(sqlite, tmp_
     monkeypatch.setattr(database_module, "_SQLITE_BUSY_MS", 50)
     async with open_writer(sqlite) as writer:
         with locked(tmp_path / "groxy.db"):
-            error = await error_of(writer.submit([request_entry("req_1")], []))
-        await writer.submit([request_entry("req_2")], [])
+            error = await error_of(writer.submit(Group([request_entry("req_1")], [])))
+        await writer.submit(Group([request_entry("req_2")], []))
 
     assert error.kind is ErrorKind.STORE_DOWN
     assert "locked" in error.detail
@@ -270,9 +344,9 @@ async def test_a_locked_database_is_store_down_until_it_is_released(sqlite, tmp_
 
 async def test_a_lock_that_is_released_in_time_only_delays(sqlite, tmp_path):
     async with open_writer(sqlite) as writer:
-        await writer.submit([request_entry("req_1")], [])
+        await writer.submit(Group([request_entry("req_1")], []))
         with locked(tmp_path / "groxy.db"):
-            written = writer.submit([request_entry("req_2")], [])
+            written = writer.submit(Group([request_entry("req_2")], []))
             await asyncio.sleep(0.05)
             was_done = written.done()
         await written
@@ -286,7 +360,7 @@ async def test_readers_do_not_disturb_the_writer(sqlite, tmp_path):
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM requests").fetchone()
     async with open_writer(sqlite) as writer:
-        await asyncio.wait_for(writer.submit([request_entry()], []), 2)
+        await asyncio.wait_for(writer.submit(Group([request_entry()], [])), 2)
     reader.close()
 
     assert await ids_of(sqlite) == ["req_1"]
@@ -301,7 +375,7 @@ async def test_every_commit_is_synced(sqlite, monkeypatch):
 
     monkeypatch.setattr(entries, "set_sqlite_pragmas", pragmas)
     async with open_writer(sqlite) as writer:
-        await writer.submit([request_entry()], [])
+        await writer.submit(Group([request_entry()], []))
 
     full = 2
     assert synced == [full]
@@ -311,13 +385,14 @@ async def test_every_commit_is_synced(sqlite, monkeypatch):
 async def test_a_postgres_that_is_away_is_store_down_until_it_is_back(postgres, tmp_path):
     database = await Database.open(postgres.empty_database(), tmp_path)
     async with open_writer(database) as writer:
-        await writer.submit([request_entry("req_1")], [])
+        await writer.submit(Group([request_entry("req_1")], []))
         postgres.stop()
         try:
-            errors = [await error_of(writer.submit([request_entry("req_2")], [])) for _ in "ab"]
+            lost = Group([request_entry("req_2")], [])
+            errors = [await error_of(writer.submit(lost)) for _ in "ab"]
         finally:
             postgres.start()
-        await writer.submit([request_entry("req_3")], [])
+        await writer.submit(Group([request_entry("req_3")], []))
     found = await ids_of(database)
     await database.close()
 
@@ -330,7 +405,7 @@ async def test_a_postgres_that_is_away_is_store_down_until_it_is_back(postgres, 
 
 async def test_closing_finishes_what_was_handed_in(sqlite):
     writer = entry_writer(sqlite)
-    written = [writer.submit([request_entry(f"req_{number}")], []) for number in range(50)]
+    written = [writer.submit(Group([request_entry(f"req_{number}")], [])) for number in range(50)]
 
     await writer.close()
 
@@ -340,7 +415,7 @@ async def test_closing_finishes_what_was_handed_in(sqlite):
 
 async def test_closing_lets_go_of_the_file(sqlite, tmp_path):
     writer = entry_writer(sqlite)
-    await writer.submit([request_entry()], [])
+    await writer.submit(Group([request_entry()], []))
     await writer.close()
     await sqlite.close()
 
@@ -350,7 +425,52 @@ async def test_closing_lets_go_of_the_file(sqlite, tmp_path):
 
 async def test_lines_are_written_though_nobody_waits(sqlite):
     async with open_writer(sqlite) as writer:
-        writer.submit([request_entry("req_1")], []).cancel()
-        await writer.submit([request_entry("req_2")], [])
+        writer.submit(Group([request_entry("req_1")], [])).cancel()
+        await writer.submit(Group([request_entry("req_2")], []))
 
     assert await ids_of(sqlite) == ["req_1", "req_2"]
+
+
+# ------------------------------------------------------------------- what is kept beside an entry
+
+
+def kept_row(database, tmp_path, content: bytes = b"content", name: str = "resp_1") -> KeptRow:
+    store = KeptStore(database, InstallationSecret.of(tmp_path))
+    far = 2**45
+    return store.row(
+        Kept(
+            id=name,
+            kind="reply",
+            owner="key_1",
+            parent=None,
+            account_id="a",
+            state="done",
+            created_ms=1,
+            expires_ms=far,
+            content=content,
+        )
+    )
+
+
+async def test_what_is_kept_is_there_with_its_entry(database, writer, tmp_path):
+    row = kept_row(database, tmp_path)
+    await writer.submit(Group([request_entry()], [attempt_entry()], [row]))
+    store = KeptStore(database, InstallationSecret.of(tmp_path))
+    found = await store.get("resp_1", "key_1", "reply")
+    assert found is not None
+    assert found.content == b"content"
+
+
+async def test_what_is_kept_is_gone_with_an_entry_that_was_not_written(database, writer, tmp_path):
+    await error_of(writer.submit(Group(TWICE, [], [kept_row(database, tmp_path)])))
+    store = KeptStore(database, InstallationSecret.of(tmp_path))
+    assert await store.get("resp_1", "key_1", "reply") is None
+
+
+async def test_the_newest_of_the_same_id_is_kept(database, writer, tmp_path):
+    for content in (b"old", b"new"):
+        await writer.submit(Group([], [], [kept_row(database, tmp_path, content)]))
+    store = KeptStore(database, InstallationSecret.of(tmp_path))
+    found = await store.get("resp_1", "key_1", "reply")
+    assert found is not None
+    assert found.content == b"new"

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.store.entries import AttemptEntry, EntryWriter, RequestEntry
+from groxy.store.entries import AttemptEntry, EntryWriter, Group, RequestEntry
+from groxy.store.kept import KeptRow
 
-_Pending = tuple[RequestEntry, Sequence[AttemptEntry], "asyncio.Future[None]"]
+_Pending = tuple[RequestEntry, Sequence[AttemptEntry], Sequence[KeptRow], "asyncio.Future[None]"]
 _MAX_GROUP = 512
 """Requests in one commit: bounds how long a single one takes."""
 
@@ -30,9 +31,14 @@ class Journal:
         self._is_closing = False
 
     def submit(
-        self, request: RequestEntry, attempts: Sequence[AttemptEntry]
+        self,
+        request: RequestEntry,
+        attempts: Sequence[AttemptEntry],
+        kept: Sequence[KeptRow] = (),
     ) -> "asyncio.Future[None]":
         """Enter a request and its attempts; the future ends once they are durable.
+
+        `kept` is what the request leaves behind; it is there if and only if the entry is.
 
         It ends with STORE_DOWN when they could not be written. Whether anybody waits for it makes
         no difference to the entries.
@@ -40,7 +46,7 @@ class Journal:
         if self._is_closing:
             raise GroxyError(ErrorKind.STORE_DOWN, "The gateway is shutting down. Try again.")
         committed = asyncio.get_running_loop().create_future()
-        self._pending.append((request, attempts, committed))
+        self._pending.append((request, attempts, kept, committed))
         if self._idle.is_set():
             self._idle.clear()
             self._begin_group()
@@ -54,9 +60,13 @@ class Journal:
     def _begin_group(self) -> None:
         """Hand what is pending to the writer; the rest gathers until that is done."""
         group, self._pending = self._pending[:_MAX_GROUP], self._pending[_MAX_GROUP:]
-        requests = [request for request, _, _ in group]
-        attempts = [attempt for _, entries, _ in group for attempt in entries]
-        written = self._writer.submit(requests, attempts)
+        written = self._writer.submit(
+            Group(
+                [request for request, _, _, _ in group],
+                [attempt for _, entries, _, _ in group for attempt in entries],
+                [row for _, _, rows, _ in group for row in rows],
+            )
+        )
         written.add_done_callback(partial(self._end_group, group, time.perf_counter()))
 
     def _end_group(
@@ -65,7 +75,7 @@ class Journal:
         error = _fate_of(written)
         if error is None:
             self._observe_commit(time.perf_counter() - began)
-        for _, _, committed in group:
+        for *_, committed in group:
             if committed.done():
                 continue  # Nobody waits any more; the entry is written all the same.
             if error is None:

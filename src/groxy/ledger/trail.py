@@ -15,6 +15,11 @@ from groxy.store.entries import AttemptEntry, RequestEntry
 OK = "ok"
 NOTHING = Usage()
 _MAX_NAME = 256
+_MAX_REPLY_ID = 128
+_MAX_APP_TITLE = 128
+_MAX_APP_URL = 256
+_MAX_FINISH_REASON = 32
+_MAX_DIALECT = 16
 
 
 def now_ms() -> int:
@@ -78,6 +83,14 @@ class Trail:
     is_stream: bool = False
     model_asked: str = ""
     attempts: list[Attempt] = field(default_factory=list)
+    reply_id: str = ""
+    """The id of the reply as the caller sees it."""
+    app_title: str = ""
+    app_url: str = ""
+    """What the caller's application says of itself, in its headers."""
+    finish_reason: str = ""
+    upstream_dialect: str = ""
+    """The dialect in which the serving account is asked."""
 
     def begin_attempt(self, *, upstream: str, account_id: str, model_sent: str) -> Attempt:
         """Note that an attempt begins."""
@@ -118,16 +131,23 @@ class Trail:
             last.cost_ticks if last and is_owed else 0,
             _micros(first_event - self.began) if first_event else 0,
             _micros(time.perf_counter() - self.began),
+            _bounded(self.reply_id, _MAX_REPLY_ID),
+            _bounded(self.app_title, _MAX_APP_TITLE),
+            _bounded(self.app_url, _MAX_APP_URL),
+            _bounded(self.finish_reason, _MAX_FINISH_REASON),
+            _bounded(self.upstream_dialect, _MAX_DIALECT),
         )
         return entry, [attempt.entry(self.request_id) for attempt in self.attempts]
 
 
-def _bounded(name: str) -> str:
-    """Return a model's name as the books can hold it: callers and upstreams choose it freely.
+def _bounded(name: str, length: int = _MAX_NAME) -> str:
+    """Return a name as the books can hold it: callers and upstreams choose it freely.
 
-    PostgreSQL takes no NUL, and one line that it refuses would take its whole group with it.
+    PostgreSQL takes no NUL and no driver half a character, and one line that is refused would take
+    its whole group with it.
     """
-    return name[:_MAX_NAME].replace("\0", "\N{REPLACEMENT CHARACTER}")
+    name = name[:length].replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return name if name.isascii() else name.encode(errors="replace").decode()
 
 
 def _micros(seconds: float) -> int:

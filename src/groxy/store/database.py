@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.store import tables
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The newest migration; a test keeps it in step with `migrations/versions`."""
 _SQLITE_BUSY_MS = 10_000
 _IN_MEMORY = (None, "", ":memory:")

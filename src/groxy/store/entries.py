@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.store import tables
 from groxy.store.database import Database, set_sqlite_pragmas
+from groxy.store.kept import KeptRow
 
 
 class AttemptEntry(NamedTuple):
@@ -66,22 +67,42 @@ class RequestEntry(NamedTuple):
     cost_ticks: int
     first_event_us: int
     duration_us: int
+    reply_id: str
+    """The id of the reply as the caller saw it; empty if there was none."""
+    app_title: str
+    app_url: str
+    """What the caller's application says of itself: a name, an address."""
+    finish_reason: str
+    upstream_dialect: str
+    """The dialect in which the account that served was asked."""
+
+
+_SEARCHED_REQUESTS = 50_000
+"""How far back a request is looked for by the id of its reply, which has no index: its values are
+random, and an index of such is what made commits slow (docs/decisions/0003)."""
+_MAX_REPLY_ID = 128
 
 
 _Order = tuple[
-    Sequence[RequestEntry],
-    Sequence[AttemptEntry],
+    "Group",
     asyncio.AbstractEventLoop,
     "asyncio.Future[None]",
 ]
 
 
+class Group(NamedTuple):
+    """What goes into one transaction."""
+
+    requests: Sequence[RequestEntry]
+    attempts: Sequence[AttemptEntry]
+    kept: Sequence[KeptRow] = ()
+    """What these requests leave behind; a row takes the place of an older one with its id."""
+
+
 class EntryWriter(Protocol):
     """Writes entries durably."""
 
-    def submit(
-        self, requests: Sequence[RequestEntry], attempts: Sequence[AttemptEntry]
-    ) -> "asyncio.Future[None]":
+    def submit(self, group: Group) -> "asyncio.Future[None]":
         """Begin to write all rows in one transaction; the future ends when that is done.
 
         It ends with STORE_DOWN when none was written. Submit the next group only then.
@@ -118,6 +139,48 @@ async def attempts_of(database: Database, request_id: str) -> list[AttemptEntry]
         return [AttemptEntry(*row) for row in await connection.execute(query)]
 
 
+async def find_request(
+    database: Database, owner: str, reply_or_request_id: str
+) -> tuple[RequestEntry, list[AttemptEntry]] | None:
+    """Return one of a key's requests with its attempts, by its id or by that of its reply.
+
+    By the reply's id only the newest 50,000 requests of all keys are searched.
+    """
+    wanted = reply_or_request_id
+    if not 0 < len(wanted) <= _MAX_REPLY_ID or not wanted.isprintable():
+        return None
+    found = await _first(database, _by_id(wanted, owner))
+    found = found or await _first(database, _by_reply_id(wanted, owner))
+    return (found, await attempts_of(database, found.id)) if found else None
+
+
+def _by_id(wanted: str, owner: str) -> sa.Select[tuple[object, ...]]:
+    columns = tables.requests.c
+    fields = [columns[name] for name in RequestEntry._fields]
+    return sa.select(*fields).where(columns.id == wanted, columns.key_id == owner)
+
+
+def _by_reply_id(wanted: str, owner: str) -> sa.Select[tuple[object, ...]]:
+    """Return a query that walks back from the newest line and stops at the first that fits."""
+    columns = tables.requests.c
+    fields = [columns[name] for name in RequestEntry._fields]
+    newest = sa.select(columns.id).order_by(columns.id.desc())
+    oldest = newest.offset(_SEARCHED_REQUESTS - 1).limit(1).scalar_subquery()
+    return (
+        sa.select(*fields)
+        .where(columns.reply_id == wanted, columns.key_id == owner)
+        .where(columns.id >= sa.func.coalesce(oldest, ""))
+        .order_by(columns.id.desc())
+        .limit(1)
+    )
+
+
+async def _first(database: Database, query: sa.Select[tuple[object, ...]]) -> RequestEntry | None:
+    async with database.transaction() as connection:
+        row = (await connection.execute(query)).first()
+    return RequestEntry._make(row) if row else None
+
+
 def _insert_sql(table: sa.Table, fields: Sequence[str], dialect: sa.Dialect) -> str:
     """Return an INSERT with plain positional parameters in the order of `fields`."""
     compiled = sa.insert(table).inline().compile(dialect=dialect, column_keys=list(fields))
@@ -125,6 +188,12 @@ def _insert_sql(table: sa.Table, fields: Sequence[str], dialect: sa.Dialect) -> 
     if order is None or list(order) != list(fields):
         raise TypeError(f"columns of {table.name} are not in the order of its entry")
     return str(compiled)
+
+
+def _upsert_sql(table: sa.Table, fields: Sequence[str], dialect: sa.Dialect) -> str:
+    """Return an INSERT that replaces a row with the same id; SQLite and PostgreSQL say it alike."""
+    changes = ", ".join(f"{name} = excluded.{name}" for name in fields if name != "id")
+    return f"{_insert_sql(table, fields, dialect)} ON CONFLICT (id) DO UPDATE SET {changes}"
 
 
 _WRITE_ERRORS = (sqlite3.Error, OSError, OverflowError, UnicodeError)
@@ -142,18 +211,17 @@ class _SqliteWriter:
         dialect = database.engine.dialect
         self._requests_sql = _insert_sql(tables.requests, RequestEntry._fields, dialect)
         self._attempts_sql = _insert_sql(tables.attempts, AttemptEntry._fields, dialect)
+        self._kept_sql = _upsert_sql(tables.kept, KeptRow._fields, dialect)
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._connection: sqlite3.Connection | None = None
         self._thread = threading.Thread(target=self._work, name="groxy-books", daemon=True)
         self._thread.start()
 
-    def submit(
-        self, requests: Sequence[RequestEntry], attempts: Sequence[AttemptEntry]
-    ) -> "asyncio.Future[None]":
+    def submit(self, group: Group) -> "asyncio.Future[None]":
         """Begin to write all rows in one transaction."""
         loop = asyncio.get_running_loop()
         written: asyncio.Future[None] = loop.create_future()
-        self._orders.put((requests, attempts, loop, written))
+        self._orders.put((group, loop, written))
         return written
 
     async def close(self) -> None:
@@ -163,19 +231,19 @@ class _SqliteWriter:
 
     def _work(self) -> None:
         while (order := self._orders.get()) is not None:
-            requests, attempts, loop, written = order
-            error = self._error_of(requests, attempts)
+            group, loop, written = order
+            error = self._error_of(group)
             loop.call_soon_threadsafe(_settle, written, error)
         self._disconnect()
 
-    def _error_of(
-        self, requests: Sequence[RequestEntry], attempts: Sequence[AttemptEntry]
-    ) -> GroxyError | None:
+    def _error_of(self, group: Group) -> GroxyError | None:
         try:
             connection = self._connection or self._connect()
             with connection:
-                connection.executemany(self._requests_sql, requests)
-                connection.executemany(self._attempts_sql, attempts)
+                connection.executemany(self._requests_sql, group.requests)
+                connection.executemany(self._attempts_sql, group.attempts)
+                if group.kept:
+                    connection.executemany(self._kept_sql, group.kept)
         except _WRITE_ERRORS as error:
             self._disconnect()
             return _not_written(error)
@@ -209,23 +277,22 @@ class _AsyncWriter:
         dialect = database.engine.dialect
         self._requests_sql = _insert_sql(tables.requests, RequestEntry._fields, dialect)
         self._attempts_sql = _insert_sql(tables.attempts, AttemptEntry._fields, dialect)
+        self._kept_sql = _upsert_sql(tables.kept, KeptRow._fields, dialect)
 
-    def submit(
-        self, requests: Sequence[RequestEntry], attempts: Sequence[AttemptEntry]
-    ) -> "asyncio.Future[None]":
+    def submit(self, group: Group) -> "asyncio.Future[None]":
         """Begin to write all rows in one transaction."""
         # The journal holds the future and waits for it before it closes, so no task is lost.
-        return asyncio.get_running_loop().create_task(self._write(requests, attempts))
+        return asyncio.get_running_loop().create_task(self._write(group))
 
-    async def _write(
-        self, requests: Sequence[RequestEntry], attempts: Sequence[AttemptEntry]
-    ) -> None:
+    async def _write(self, group: Group) -> None:
         try:
             async with self._database.engine.begin() as connection:
-                if requests:
-                    await connection.exec_driver_sql(self._requests_sql, list(requests))
-                if attempts:
-                    await connection.exec_driver_sql(self._attempts_sql, list(attempts))
+                if group.requests:
+                    await connection.exec_driver_sql(self._requests_sql, list(group.requests))
+                if group.attempts:
+                    await connection.exec_driver_sql(self._attempts_sql, list(group.attempts))
+                if group.kept:
+                    await connection.exec_driver_sql(self._kept_sql, list(group.kept))
         except (SQLAlchemyError, OSError) as error:
             raise _not_written(error) from error
 

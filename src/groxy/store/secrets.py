@@ -58,7 +58,7 @@ class InstallationSecret:
             return self._cipher.decrypt(nonce, sealed[1 + _NONCE_BYTES :], owner.encode())
         except (InvalidTag, ValueError):
             message = (
-                f"A stored credential does not open with the data folder's {SECRET_FILE}. "
+                f"Something stored does not open with the data folder's {SECRET_FILE}. "
                 "Put back the file that belongs to this database."
             )
             raise GroxyError(ErrorKind.STORE_DOWN, message) from None

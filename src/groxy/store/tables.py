@@ -4,12 +4,14 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
     String,
     Table,
     Text,
+    text,
 )
 
 metadata = MetaData()
@@ -53,6 +55,14 @@ _USAGE = (
     ("reasoning_tokens", BigInteger),
 )
 
+_SAID = (
+    ("reply_id", 128),
+    ("app_title", 128),
+    ("app_url", 256),
+    ("finish_reason", 32),
+    ("upstream_dialect", 16),
+)
+
 requests = Table(
     "requests",
     metadata,
@@ -73,6 +83,10 @@ requests = Table(
     Column("cost_ticks", BigInteger, nullable=False),
     Column("first_event_us", BigInteger, nullable=False),
     Column("duration_us", BigInteger, nullable=False),
+    *(
+        Column(name, String(size), nullable=False, server_default=text("''"))
+        for name, size in _SAID
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -95,4 +109,20 @@ attempts = Table(
     Column("first_event_us", BigInteger, nullable=False),
     Column("duration_us", BigInteger, nullable=False),
     sqlite_with_rowid=False,
+)
+
+kept = Table(
+    "kept",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("owner", String(40), nullable=False, comment="the id of a key"),
+    Column("parent", String(64)),
+    Column("account_id", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("lease_ms", BigInteger),
+    Column("sealed", LargeBinary, nullable=False, comment="the content, AES-GCM"),
+    Index("kept_expires_ms", "expires_ms"),
 )
