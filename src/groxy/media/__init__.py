@@ -1,0 +1,1 @@
+"""Pictures, documents and other media: fetched safely. Knows no dialect and no upstream."""
