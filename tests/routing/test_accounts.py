@@ -479,3 +479,56 @@ def test_an_upstream_of_another_maker_counts_like_ours(clock):
     directory.note_failure(one, GroxyError(AUTH, "No."))
 
     assert directory.counts()["foreign", HEAVY.value, "expired"] == 1
+
+
+# --------------------------------------------------------------------------------- model lists
+
+
+def test_equal_lists_of_many_accounts_are_kept_once(directory, first):
+    other = directory.accounts[1]
+    directory.set_models(first, frozenset({"a", "b"}))
+    directory.set_models(other, frozenset(["b", "a"]))
+
+    assert first.models is other.models
+
+
+def test_lists_that_nobody_has_any_more_are_not_kept(directory, first):
+    for number in range(1000):
+        directory.set_models(first, frozenset({f"{number}"}))
+
+    assert len(directory._lists) <= 2 * len(directory.accounts) + 1
+
+
+# --------------------------------------------------------------------------------------- speed
+
+
+def test_the_first_measure_is_taken_as_it_is(first):
+    first.note_speed(first_event_s=0.5, output_tokens=100, duration_s=2.0)
+
+    assert (first.first_event_s, first.tokens_per_s) == (0.5, 50.0)
+
+
+def test_later_measures_move_the_average(first):
+    first.note_speed(first_event_s=1.0, output_tokens=100, duration_s=10.0)
+    first.note_speed(first_event_s=2.0, output_tokens=200, duration_s=10.0)
+
+    assert (first.first_event_s, first.tokens_per_s) == pytest.approx((1.2, 12.0))
+
+
+def test_a_reply_that_came_whole_tells_nothing_of_its_first_event(first):
+    first.note_speed(first_event_s=2.0, output_tokens=100, duration_s=2.0)
+
+    assert (first.first_event_s, first.tokens_per_s) == (0.0, 50.0)
+
+
+def test_a_short_reply_tells_nothing_of_the_pace(first):
+    first.note_speed(first_event_s=0.1, output_tokens=3, duration_s=1.0)
+
+    assert (first.first_event_s, first.tokens_per_s) == (0.1, 0.0)
+
+
+@pytest.mark.parametrize(("first_event_s", "duration_s"), [(-5.0, 0.0), (0.0, 0.0), (-1.0, -2.0)])
+def test_times_that_cannot_be_are_passed_over(first, first_event_s, duration_s):
+    first.note_speed(first_event_s=first_event_s, output_tokens=100, duration_s=duration_s)
+
+    assert (first.first_event_s, first.tokens_per_s) == (0.0, 0.0)

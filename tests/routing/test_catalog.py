@@ -72,7 +72,11 @@ ALL_NAMES = [
 
 
 def found(name):
-    model = CATALOG.find(name)
+    return found_in(CATALOG, name)
+
+
+def found_in(catalog, name):
+    model = catalog.find(name)
     assert model is not None
     return model
 
@@ -395,3 +399,109 @@ def _seconds_to_load(overrides):
     started = time.perf_counter()
     Catalog.load(overrides)
     return time.perf_counter() - started
+
+
+# ------------------------------------------------------------------------------------- aliases
+
+ALIASED = Catalog.load(
+    {"claude-own": {"sends": "grok-4.7"}},
+    {
+        "mine": "grok-4.7",
+        "claude-sonnet-4-5": "grok-4.6",
+        "claude-*": "grok-4.3",
+        "claude-opus*": "grok-4.7",
+        "gpt-4o": "openai/gpt-4o",
+        "grok-4": "grok-4.5",
+        "claude-picture": "grok-imagine-image",
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("mine", "grok-4.7"),
+        ("claude-sonnet-4-5", "grok-4.6"),
+        ("claude-sonnet-4", "grok-4.3"),
+        ("claude-opus-4-1", "grok-4.7"),
+        ("claude-grok-4-7", "grok-4.7"),
+        ("claude-own", "claude-own"),
+        ("gpt-4o", "openai/gpt-4o"),
+        ("grok-4", "grok-4.5"),
+        ("grok-4.3", "grok-4.3"),
+        ("x-ai/grok-4.3", "x-ai/grok-4.3"),
+        ("llama", "llama"),
+        ("", ""),
+    ],
+)
+def test_an_alias_leads_to_the_name_to_go_on_with(asked, name):
+    assert ALIASED.resolve(asked) == name
+
+
+@pytest.mark.parametrize("asked", ["mine", "claude-sonnet-4", "gpt-4o"])
+def test_the_operators_aliases_are_no_models(asked):
+    assert ALIASED.find(asked) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_known"),
+    [("mine", True), ("grok-4.3", True), ("claude-grok-4-3", True), ("claude-x", False)],
+)
+def test_a_name_that_only_a_pattern_matches_is_not_known_as_it_stands(asked, is_known):
+    assert ALIASED.has(asked) is is_known
+
+
+@pytest.mark.parametrize(
+    "model", [model for model in CATALOG.models() if model.capability is Capability.CHAT]
+)
+def test_every_chat_model_has_a_name_for_anthropics_clients(model):
+    name = "claude-" + model.id.replace(".", "-")
+
+    assert found(name) is model
+    assert CATALOG.resolve(name) == model.id
+
+
+@pytest.mark.parametrize("name", ["claude-grok-imagine-image", "claude-v1", "claude-claude-own"])
+def test_other_models_have_none(name):
+    assert ALIASED.find(name) is None
+
+
+def test_of_two_models_with_one_such_name_the_first_has_it():
+    catalog = Catalog.load({"grok-4-7": {"sends": "grok-4.3"}})
+
+    assert found_in(catalog, "claude-grok-4-7") is found_in(catalog, "grok-4.7")
+
+
+def test_a_model_of_the_operator_keeps_a_name_that_would_be_built_in():
+    catalog = Catalog.load({"claude-grok-4-7": {"sends": "grok-4.3"}})
+
+    assert catalog.resolve("claude-grok-4-7") == "claude-grok-4-7"
+    assert found_in(catalog, "claude-grok-4-7").sends == "grok-4.3"
+
+
+def test_names_for_anthropics_clients_begin_with_what_the_operator_spelled_out():
+    named = ALIASED.claude_ids()
+
+    assert named[0] == ("claude-sonnet-4-5", ALIASED.find("grok-4.6"))
+    assert named[1] == ("claude-grok-4-7", ALIASED.find("grok-4.7"))
+
+
+def test_no_name_for_anthropics_clients_stands_twice_or_has_a_star():
+    names = [name for name, _ in ALIASED.claude_ids()]
+
+    assert len(names) == len(set(names))
+    assert not any("*" in name for name in names)
+    assert all(name.startswith("claude-") for name in names)
+
+
+def test_the_names_for_anthropics_clients_are_in_the_order_of_the_models():
+    texts = [model.id for model in CATALOG.models() if model.capability is Capability.CHAT]
+
+    assert [model.id for _, model in CATALOG.claude_ids()] == texts
+
+
+def test_only_the_model_that_needs_it_gets_its_reasoning_back():
+    needing = {model.sends for model in CATALOG.models() if model.replays_reasoning}
+
+    assert needing == {"grok-4.7"}
+    assert found("grok-latest").replays_reasoning

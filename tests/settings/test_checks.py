@@ -58,3 +58,26 @@ def test_account_names_differ_in_more_than_capitals():
     accounts = [{"name": name, "upstream": "xai"} for name in ("a", "b", "A")]
     (problem,) = problems_of(accounts=accounts)
     assert 'accounts.2.name is "A", like accounts.0.name' in problem
+
+
+def test_aliases_that_lead_to_a_model_are_fine():
+    aliases = {"claude-*": "grok-4.3", "*": "grok-4.7", "a": "upstream/own-id", "same": "same"}
+    assert problems_of(aliases=aliases) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "words"),
+    [
+        ("a", "", "aliases.a is empty"),
+        ("a", "  ", "aliases.a is empty"),
+        ("", "grok-4.3", "has no name"),
+        (" ", "grok-4.3", "has no name"),
+        ("a*b", "grok-4.3", "has a `*` before its end"),
+        ("a**", "grok-4.3", "has a `*` before its end"),
+        ("a", "grok-*", "name one model"),
+        ("a", "known", 'is "known", which is an alias itself'),
+    ],
+)
+def test_an_alias_that_leads_nowhere_is_told(name, target, words):
+    (problem,) = problems_of(aliases={"known": "grok-4.3", name: target})
+    assert words in problem

@@ -116,6 +116,16 @@ def test_model_overrides_are_passed_on_as_they_are(home):
 # ---- which file and which folder
 
 
+def test_aliases_come_from_the_file_or_from_a_variable(home):
+    toml = '[aliases]\n"claude-*" = "grok-4.3"\n'
+    loaded = load(home, toml)
+    assert loaded.settings.aliases == {"claude-*": "grok-4.3"}
+    assert loaded.origins["aliases"] == "file groxy.toml"
+    loaded = load(home, toml, {"GROXY_ALIASES": '{"gpt-*": "grok-4.7"}'})
+    assert loaded.settings.aliases == {"gpt-*": "grok-4.7"}
+    assert loaded.origins["aliases"] == "environment GROXY_ALIASES"
+
+
 def test_a_named_file_wins_over_the_one_in_the_current_folder(home):
     (home / "a.toml").write_text("[server]\nport = 1\n")
     (home / "b.toml").write_text("[server]\nport = 2\n")

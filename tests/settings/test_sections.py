@@ -33,6 +33,20 @@ def test_only_an_empty_key_list_is_open_mode():
     assert not AppSettings().is_open
 
 
+def test_aliases_come_as_a_table_or_as_json():
+    for given in ({"claude-*": "grok-4.3"}, '{"claude-*": "grok-4.3"}'):
+        settings = Settings.model_validate({"data_dir": DATA, "aliases": given})
+        assert settings.aliases == {"claude-*": "grok-4.3"}
+
+
+@pytest.mark.parametrize(
+    "given", [5, "word", "[]", '{"a": 5}', {"a": 5}, ["a"], {5: "a"}, "[" * 100_000, "\ud800"]
+)
+def test_aliases_are_text_and_nothing_else(given):
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"data_dir": DATA, "aliases": given})
+
+
 def test_settings_cannot_be_changed():
     settings = Settings(data_dir=DATA)
     with pytest.raises(ValidationError):

@@ -46,8 +46,8 @@ async def _models(loaded: Loaded) -> list[Model | str]:
     await ListKeeper(directory, every_s=0).refresh(directory.accounts)
     for account in accounts:
         await account.transport.close()
-    router = Router(Catalog.load(settings.models), directory, max_candidates=1)
-    return router.models("chat")
+    catalog = Catalog.load(settings.models, settings.aliases)
+    return Router(catalog, directory, max_candidates=1).models()
 
 
 def _shown(price: TokenPrice) -> str:

@@ -25,6 +25,11 @@ _ASKED_REST_MAX_S = 3600.0
 _DOWN_REST_S = 5.0
 _DOWN_AFTER_FAILURES = 3
 """A single broken connection says little; so many in a row say the upstream is down."""
+_NEWEST_WEIGHS = 0.2
+"""In a moving average: the last ten replies are nine tenths of it."""
+_TELLING_TOKENS = 16
+"""Shorter replies tell how long the way is, not how fast the model writes."""
+_STREAM_BEGINS_BEFORE = 0.95
 
 
 class AccountState(Enum):
@@ -56,6 +61,10 @@ class Account:
     """Failed attempts in a row."""
     rest_until: float = 0.0
     rest_reason: ErrorKind | None = field(default=None)
+    first_event_s: float = 0.0
+    """How long its streams take to begin: a moving average; 0 while it is not known."""
+    tokens_per_s: float = 0.0
+    """How fast its replies come: a moving average; 0 while it is not known."""
 
     def is_resting(self, now: float) -> bool:
         """True when it must not be used: rejected, out of quota, or at its rate limit."""
@@ -64,6 +73,14 @@ class Account:
     def is_doubtful(self, now: float) -> bool:
         """True when it failed a few times in a row, and others should go first."""
         return now < self.rest_until and self.rest_reason in _SOFT
+
+    def note_speed(self, *, first_event_s: float, output_tokens: int, duration_s: float) -> None:
+        """Take in how fast a reply came, as far as it says anything."""
+        # A whole reply has its first event at its end: that is no time to the first event.
+        if 0.0 < first_event_s < _STREAM_BEGINS_BEFORE * duration_s:
+            self.first_event_s = _averaged(self.first_event_s, first_event_s)
+        if duration_s > 0.0 and output_tokens >= _TELLING_TOKENS:
+            self.tokens_per_s = _averaged(self.tokens_per_s, output_tokens / duration_s)
 
     def state(self, now: float) -> AccountState:
         """Return how the account stands."""
@@ -91,9 +108,15 @@ class Directory:
     def __init__(self, clock: Callable[[], float] = lambda: time.time_ns() / 1e9) -> None:
         self._clock = clock
         self._accounts: dict[str, Account] = {}
+        self._lists: dict[frozenset[str], frozenset[str]] = {}
+        """Each model list once: most accounts of an upstream have the same one."""
         self.generation = 0
         self.unshared: list[tuple[str, CoolDown | None]] = []
         """Rests begun (or, with None, ended) here that other processes do not know of yet."""
+
+    def __len__(self) -> int:
+        """How many accounts there are."""
+        return len(self._accounts)
 
     @property
     def accounts(self) -> tuple[Account, ...]:
@@ -110,14 +133,25 @@ class Directory:
         gone = [account for key, account in self._accounts.items() if key not in wanted]
         # An account that stays keeps its state and its open connections.
         self._accounts = {key: self._accounts.get(key, account) for key, account in wanted.items()}
+        self._lists = {}
+        for account in self._accounts.values():
+            account.models = self._shared(account.models)
         self.generation += 1
         return gone
 
     def set_models(self, account: Account, models: frozenset[str] | None) -> None:
         """Take an upstream's own model list."""
         if account.models != models:
-            account.models = models
+            account.models = self._shared(models)
             self.generation += 1
+
+    def _shared(self, models: frozenset[str] | None) -> frozenset[str] | None:
+        """Return the list that other accounts have already, where it is the same."""
+        if models is None:
+            return None
+        if len(self._lists) > 2 * len(self._accounts):  # old ones that no account has any more
+            self._lists = {}
+        return self._lists.setdefault(models, models)
 
     def note_success(self, account: Account) -> None:
         """An attempt went well: whatever was held against the account is forgotten."""
@@ -181,6 +215,10 @@ class Directory:
             for state in AccountState:
                 counts[account.upstream.name, account.pool.value, state.value] += state is own
         return counts
+
+
+def _averaged(average: float, newest: float) -> float:
+    return average + _NEWEST_WEIGHS * (newest - average) if average else newest
 
 
 def _rest_s(error: GroxyError, failures: int) -> float:

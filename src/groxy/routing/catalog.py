@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from groxy.core.money import Price, TokenPrice, ticks_from_usd
+from groxy.routing.aliases import Aliases, claude_id, is_claude_id
 from groxy.routing.entries import Entry, Media, Rates, changed, nearest, shipped, wrong
 from groxy.routing.model import Capability, MediaPrice, Model
 from groxy.routing.pools import Pool
@@ -55,16 +56,28 @@ _BLANK = Model(
 class Catalog:
     """All models by name. It never changes; new settings make a new one."""
 
-    __slots__ = ("_by_name", "_models")
+    __slots__ = ("_aliases", "_by_name", "_claude_ids", "_models")
 
-    def __init__(self, models: tuple[Model, ...]) -> None:
+    def __init__(self, models: tuple[Model, ...], aliases: Mapping[str, str] | None = None) -> None:
         self._models = models
+        self._aliases = Aliases(aliases or {})
         self._by_name = {alias: model for model in models for alias in model.aliases}
         self._by_name.update({model.id: model for model in models})
+        self._claude_ids = {
+            name: model
+            for model in reversed(models)  # so that of two with one name the first has it
+            if model.capability is Capability.CHAT
+            and not is_claude_id(model.id)
+            and (name := claude_id(model.id)) not in self._by_name
+        }
 
     @classmethod
-    def load(cls, overrides: Mapping[str, Mapping[str, object]] | None = None) -> "Catalog":
-        """Read the catalog and lay the operator's `[models.<id>]` tables over it.
+    def load(
+        cls,
+        overrides: Mapping[str, Mapping[str, object]] | None = None,
+        aliases: Mapping[str, str] | None = None,
+    ) -> "Catalog":
+        """Read the catalog and lay the operator's `[models.<id>]` and `[aliases]` over it.
 
         Raises `GroxyError` (BAD_REQUEST) that names `models.<id>.<key>` when a table is wrong.
         """
@@ -72,16 +85,58 @@ class Catalog:
         owners = _owners(entries)
         for model_id, table in (overrides or {}).items():
             entries[model_id] = changed(model_id, table, entries, owners)
-        return cls(_Builder(entries).all())
+        return cls(_Builder(entries).all(), aliases)
 
     def find(self, asked: str) -> Model | None:
-        """Return the model of an id or alias, bare or behind `x-ai/`, `xai/` or `grok/`."""
+        """Return the model of an id or alias, bare or behind `x-ai/`, `xai/` or `grok/`.
+
+        Every chat model also has a name for Anthropic's clients, such as `claude-grok-4-7`. The
+        operator's `[aliases]` are not looked at: `resolve` does.
+        """
         model = self._by_name.get(asked)
         if model is None:
             vendor, slash, bare = asked.partition("/")
             if slash and vendor in _VENDORS:
-                model = self._by_name.get(bare)
+                return self._by_name.get(bare)
+            model = self._claude_ids.get(asked)
         return model
+
+    def has(self, asked: str) -> bool:
+        """True for a name that is known as it stands: of a model, or an alias without wildcard."""
+        return asked in self._aliases.exact or self.find(asked) is not None
+
+    def resolve(self, asked: str) -> str:
+        """Return the name to go on with: what an alias stands for, else `asked` itself.
+
+        The operator's aliases that are spelled out come before the names of the catalog, patterns
+        behind them. The target may be a name that the catalog lacks: an upstream's own id.
+        """
+        target = self._aliases.exact.get(asked)
+        if target is not None:
+            return target
+        if asked in self._claude_ids:
+            return self._claude_ids[asked].id
+        target = self._aliases.matching(asked) if self.find(asked) is None else None
+        return asked if target is None else target
+
+    def claude_ids(self) -> list[tuple[str, Model]]:
+        """Return the names that Anthropic's clients accept, each with the model it stands for.
+
+        First what the operator's aliases spell out, then the built-in names, in the order of
+        `models`.
+        """
+        spelled_out = {
+            alias: model
+            for alias, target in self._aliases.exact.items()
+            if is_claude_id(alias)
+            and (model := self.find(target)) is not None
+            and model.capability is Capability.CHAT
+        }
+        built_in = reversed(self._claude_ids.items())
+        return [
+            *spelled_out.items(),
+            *(named for named in built_in if named[0] not in self._aliases.exact),
+        ]
 
     def models(self) -> tuple[Model, ...]:
         """Return every model once: official ones, the gateway's names, retired ids, own ones."""
@@ -161,6 +216,7 @@ class _Builder:
             context_tokens=_or(entry.context, base.context_tokens),
             price=_price(entry, base.price),
             media_price=base.media_price if entry.media is None else _media_price(entry.media),
+            replays_reasoning=_or(entry.replays_reasoning, base.replays_reasoning),
             dialects=_or(entry.dialects, base.dialects) or frozenset({_DIALECT_OF[capability]}),
             created=base.created if entry.created is None else _unix(entry.created),
             retired=entry.retired,

@@ -73,6 +73,7 @@ class Entry(
     default_effort: str | None = None
     rejects: frozenset[str] | None = None
     dialects: frozenset[_Dialect] | None = None
+    replays_reasoning: bool | None = None
     created: date | None = None
     aliases: tuple[str, ...] = ()
     upstream_ids: dict[str, str] = {}

@@ -84,6 +84,8 @@ class Model:
     """The id at an upstream, by upstream name, where it is not that upstream's usual form."""
     default_effort: str | None = None
     """What the upstream takes when nobody names an effort, where that is known."""
+    replays_reasoning: bool = False
+    """True when its tool loops go wrong unless it gets its reasoning back."""
     quality: str | None = None
     """The image quality to send unless the caller names one."""
     aliases: tuple[str, ...] = ()

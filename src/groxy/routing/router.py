@@ -1,60 +1,82 @@
-"""The way of a request: which accounts may serve it, in which order, under which model id.
+"""The way of a request: which accounts may serve it, in which order, in which dialect.
 
-In: the model asked for and what the answer needs. Out: a `Plan`. Two decisions only: which
-accounts can (tier, dialect, the upstream's own list; remembered until the accounts change), and
-in which order now (pool by pool, healthy before doubtful, idle before busy).
+In: a `Wanted`. Out: a `Plan`. Two decisions: which accounts can (capability, tier, dialect, the
+upstream's own list, the caller's wishes; remembered until the accounts change), and in which order
+now (`choice`, with the account that served the conversation before in front).
 """
 
-import math
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from operator import itemgetter
+from dataclasses import dataclass, field
 
 import msgspec
+from msgspec.structs import replace
 
 from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.preferences import NONE, Preferences, SortBy
 from groxy.routing.accounts import Account, AccountState, Directory
-from groxy.routing.catalog import Capability, Catalog, Model
-from groxy.routing.pools import Pool, pools_for
-from groxy.upstreams._base import ModelFacts
+from groxy.routing.affinity import Affinity
+from groxy.routing.candidate import (
+    ALL_CARRIERS,
+    CARRIERS,
+    Candidate,
+    Sought,
+    Target,
+    answers_in,
+    candidates_among,
+    carriers_for,
+    pools_of,
+    target_of,
+)
+from groxy.routing.catalog import Catalog, Model
+from groxy.routing.choice import Groups, choose, is_well, share_out
+from groxy.routing.pools import Pool
+from groxy.routing.refusals import all_resting, excluded, uncarried, unserved
+from groxy.routing.suffixes import SuffixedName, read_suffixes
+from groxy.routing.wanted import Wanted
+from groxy.routing.wishes import Names, Rank, Sifted, price_of, sift
+
+__all__ = ["Candidate", "Plan", "Router", "Target", "Wanted"]
 
 _MAX_NAMES = 4096
-"""Model names whose accounts are remembered; callers choose names, so memory is bounded."""
+"""Models asked for whose accounts are remembered; callers choose names, so memory is bounded."""
 _MAX_NAME_CHARS = 256
 _MAX_REMEMBERED = 1_000_000
 """Candidates that are remembered for all names together."""
-_NO_FACTS = ModelFacts()
-_RANK = itemgetter(0, 1)
+_MAX_FALLBACKS = 32
+_MOST_EXTRA = 8
+"""How many more open requests than the idlest account a conversation's home may have."""
+_BY_SPEED = frozenset({SortBy.THROUGHPUT, SortBy.LATENCY})
+_DEAREST = 1 << 62
+_NO_RANK = (0, 0)
 
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An account that can serve, and the model id to send it."""
-
-    account: Account
-    model_sent: str
+_Key = tuple[str, tuple[str, ...], bool, Preferences | None]
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The candidates of one request, best first, and what they all have in common."""
+    """The candidates of one request, best first."""
 
-    model: Model | None
-    """The catalog's entry; None for a model that only an upstream's own list has."""
-    facts: ModelFacts
-    effort: str | None
     candidates: tuple[Candidate, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Able:
-    """All accounts that can serve a model, pool by pool in order of preference."""
+    """All accounts that can serve a model, in groups, the first choice first."""
 
-    model: Model | None
-    facts: ModelFacts
-    pools: tuple[tuple[Candidate, ...], ...]
+    asked: str
+    target: Target
+    groups: Groups
+    sort: SortBy | None
+    excluded_by: str
+    """The wish that left no account, where there would be some without it."""
     count: int
-    """How many they are."""
+    """How many accounts they are."""
+    _by_account: dict[str, Candidate] = field(default_factory=dict)
+
+    def at(self, account_id: str) -> Candidate | None:
+        """Return the candidate that an account is."""
+        if not self._by_account:
+            self._by_account = {one.account.id: one for group in self.groups for one in group}
+        return self._by_account.get(account_id)
 
 
 class Router:
@@ -64,51 +86,204 @@ class Router:
         self._catalog = catalog
         self._directory = directory
         self._max_candidates = max_candidates
-        self._able: dict[str, _Able] = {}
+        self._affinity = Affinity()
+        self._able: dict[_Key, _Able] = {}
         self._remembered = 0
         self._generation = -1
+        self._names: Names | None = None
 
-    def plan(self, asked: str, dialect: str) -> Plan:
-        """Return who may serve `asked`, best first; raise UNKNOWN_MODEL or what stands against."""
-        able = self._able_for(asked, dialect)
-        if not able.pools:
-            raise self._unknown(asked, able.model)
+    def plan(self, wanted: Wanted) -> Plan:
+        """Return who may serve a request, best first.
+
+        Raises UNKNOWN_MODEL, BAD_REQUEST for a model that makes something else and for wishes that
+        no account fulfils, RATE_LIMITED or NO_ACCOUNT when all accounts rest.
+        """
+        ables = self._ables(wanted)
         now = self._directory.now()
-        most = self._max_candidates
-        chosen: list[Candidate] = []
-        for pool in able.pools:
-            chosen += self._healthy(pool, now)
-            if len(chosen) >= most:
-                break
-        if len(chosen) < most and len(chosen) < able.count:
-            for pool in able.pools:
-                chosen += self._doubtful(pool, now)
-            if not chosen:
-                raise self._all_resting(able, now)
-        effort = able.model.effort if able.model else None
-        return Plan(able.model, able.facts, effort, tuple(chosen[:most]))
+        if len(ables) == 1:
+            chosen = self._chosen(ables[0], wanted, self._max_candidates, now)
+        else:
+            chosen = self._chosen_of_several(ables, wanted, now)
+        if not chosen:
+            groups = [group for able in ables for group in able.groups]
+            raise all_resting([one.account for group in groups for one in group], now)
+        if not wanted.preferences.allow_fallbacks:
+            chosen = chosen[:1]
+        return Plan(tuple(chosen))
 
-    def models(self, dialect: str) -> list[Model | str]:
+    def note_served(
+        self,
+        wanted: Wanted,
+        candidate: Candidate,
+        *,
+        first_event_s: float,
+        output_tokens: int,
+        duration_s: float,
+    ) -> None:
+        """Take in that a candidate served a request: it is the conversation's home from now on."""
+        account = candidate.account
+        account.note_speed(
+            first_event_s=first_event_s, output_tokens=output_tokens, duration_s=duration_s
+        )
+        if wanted.conversation and len(self._directory) > 1:
+            self._affinity.remember(wanted.conversation, account.id)
+
+    def models(self) -> list[Model | str]:
         """Return every model that can be served now: catalog entries, then ids only a list has."""
         accounts = self._one_of_each_kind()
         found: list[Model | str] = [
-            model
-            for model in self._catalog.models()
-            if _is_served(model.id, model, dialect, accounts)
+            model for model in self._catalog.models() if _is_served(model.id, model, accounts)
         ]
         listed = {name for account in accounts for name in account.models or ()}
         found += [
             name
             for name in sorted(listed)
-            if self._catalog.find(name) is None and _is_served(name, None, dialect, accounts)
+            if self._catalog.find(name) is None and _is_served(name, None, accounts)
         ]
         return found
 
-    def model(self, asked: str, dialect: str) -> Model | str | None:
+    def model(self, asked: str) -> Model | str | None:
         """Return one model if it can be served now."""
-        model = self._catalog.find(asked)
-        is_served = _is_served(asked, model, dialect, self._one_of_each_kind())
-        return (model or asked) if is_served else None
+        name = self._read(asked).base
+        model = self._catalog.find(name)
+        is_served = _is_served(name, model, self._one_of_each_kind())
+        return (model or name) if is_served else None
+
+    # ----------------------------------------------------------------------- in which order
+
+    def _chosen(self, able: _Able, wanted: Wanted, most: int, now: float) -> list[Candidate]:
+        """Return candidates of one model, the conversation's home in front."""
+        chosen = choose(able.groups, most=most, now=now, sort=able.sort)
+        is_alone = len(chosen) == 1 < most
+        if is_alone or (not wanted.conversation and not wanted.home):
+            return chosen
+        home = self._home(able, wanted, now)
+        if home is None or _is_crowded(home, chosen):
+            return chosen
+        return [home, *(one for one in chosen if one is not home)][:most]
+
+    def _home(self, able: _Able, wanted: Wanted, now: float) -> Candidate | None:
+        """Return the candidate that served the conversation before, if it is well.
+
+        A caller who says which account is to be the first is obeyed.
+        """
+        if wanted.preferences.order or able.sort in _BY_SPEED:
+            return None
+        for account_id in (wanted.home, self._affinity.home_of(wanted.conversation)):
+            home = able.at(account_id) if account_id else None
+            if home is not None and is_well(home.account, now):
+                return home
+        return None
+
+    def _chosen_of_several(self, ables: list[_Able], wanted: Wanted, now: float) -> list[Candidate]:
+        """Return candidates of the model, then of each fallback, none of them twice."""
+        most = max(self._max_candidates, len(ables))
+        lists: list[list[Candidate]] = []
+        seen: set[tuple[str, str]] = set()
+        for place, able in enumerate(ables):
+            chosen = (
+                choose(able.groups, most=most, now=now, sort=able.sort)
+                if place
+                else self._chosen(able, wanted, most, now)
+            )
+            fresh = [one for one in chosen if (one.account.id, one.model_sent) not in seen]
+            seen.update((one.account.id, one.model_sent) for one in fresh)
+            if fresh:
+                lists.append(fresh)
+        return share_out(lists, self._max_candidates)
+
+    # ----------------------------------------------------------------------- which accounts can
+
+    def _ables(self, wanted: Wanted) -> list[_Able]:
+        """Return who can serve the model and its fallbacks; raise when nobody can serve any."""
+        first = self._able_for(wanted.model, wanted)
+        if not wanted.fallbacks:
+            if not first.groups:
+                raise self._refusal([first], wanted)
+            return [first]
+        if len(wanted.fallbacks) > _MAX_FALLBACKS:
+            message = f"`models` names too many models; name {_MAX_FALLBACKS} at most."
+            raise GroxyError(ErrorKind.BAD_REQUEST, message, param="models")
+        names = dict.fromkeys(name for name in wanted.fallbacks if name != wanted.model)
+        ables = [first, *(self._able_for(name, wanted) for name in names)]
+        served = [able for able in ables if able.groups]
+        if not served:
+            raise self._refusal(ables, wanted)
+        if first.sort is SortBy.PRICE:
+            served.sort(key=_price)
+        return served
+
+    def _refusal(self, ables: Sequence[_Able], wanted: Wanted) -> GroxyError:
+        for able in ables:
+            if able.excluded_by:
+                return excluded(able.asked, able.excluded_by)
+        asked, model = ables[0].asked, ables[0].target.model
+        is_bound = bool(wanted.bound_by) and (model is None or answers_in(model, wanted.carriers))
+        if is_bound and _is_served(self._read(asked).base, model, self._one_of_each_kind()):
+            return uncarried(asked, wanted.bound_by)
+        return unserved(asked, model, wanted.carriers)
+
+    def _able_for(self, asked: str, wanted: Wanted) -> _Able:
+        if self._generation != self._directory.generation or len(self._able) > _MAX_NAMES:
+            self._forget()
+        wished = wanted.preferences
+        # Hashing preferences takes longer than all the rest, and most requests have none.
+        key = (asked, wanted.carriers, wanted.has_tools, None if wished is NONE else wished)
+        able = self._able.get(key)
+        if able is None:
+            able, is_new = self._find_able(asked, wanted)
+            if len(asked) + _chars(wished) <= _MAX_NAME_CHARS:
+                if self._remembered > _MAX_REMEMBERED:
+                    self._forget()
+                self._able[key] = able
+                self._remembered += able.count if is_new else 0
+        return able
+
+    def _forget(self) -> None:
+        self._able.clear()
+        self._remembered = 0
+        self._names = None
+        self._generation = self._directory.generation
+
+    def _find_able(self, asked: str, wanted: Wanted) -> tuple[_Able, bool]:
+        """Return who can serve a model, and whether that was not remembered already."""
+        named = self._read(asked)
+        model = self._catalog.find(named.base)
+        carriers = wanted.carriers
+        if wanted.has_tools:
+            carriers = carriers_for(carriers, model)
+            if carriers == wanted.carriers:
+                return self._able_for(asked, replace(wanted, has_tools=False)), False
+        target = target_of(model)
+        sought = Sought(name=named.base, suffix=named.suffix, model=model, carriers=carriers)
+        pools = pools_of(model, carriers)
+        fitting = (account for account in self._directory.accounts if account.pool in pools)
+        found = list(candidates_among(fitting, sought, target))
+        sifted = Sifted([(_NO_RANK, candidate) for candidate in found])
+        if found and wanted.preferences != NONE:
+            sifted = sift(found, wanted.preferences, self._all_names())
+        sort = wanted.preferences.sort or named.sort
+        groups = _groups(sifted.ranked, () if sort in _BY_SPEED else pools)
+        return _Able(asked, target, groups, sort, sifted.excluded_by, len(sifted.ranked)), True
+
+    def _read(self, asked: str) -> SuffixedName:
+        """Return a name free of aliases, and of suffixes where they are no part of a name."""
+        named = read_suffixes(asked)
+        if not named.suffix or self._is_known(asked):
+            return SuffixedName(self._catalog.resolve(asked))
+        return SuffixedName(self._catalog.resolve(named.base), named.suffix, named.sort)
+
+    def _is_known(self, name: str) -> bool:
+        """True for a name that the catalog has, or the list of any account."""
+        return self._catalog.has(name) or any(
+            account.models is not None and name in account.models
+            for account in self._directory.accounts
+        )
+
+    def _all_names(self) -> Names:
+        if self._names is None:
+            self._names = Names(self._directory.accounts)
+        return self._names
 
     def _one_of_each_kind(self) -> list[Account]:
         """Return one account for all that serve the same models, if it has a valid credential."""
@@ -121,132 +296,43 @@ class Router:
                 kinds.setdefault((account.pool, account.models, where), account)
         return list(kinds.values())
 
-    def _able_for(self, asked: str, dialect: str) -> _Able:
-        if self._generation != self._directory.generation or len(self._able) > _MAX_NAMES:
-            self._forget()
-        key = f"{dialect} {asked}"
-        able = self._able.get(key)
-        if able is None:
-            able = self._find_able(asked, dialect)
-            if len(asked) <= _MAX_NAME_CHARS:
-                if self._remembered > _MAX_REMEMBERED:
-                    self._forget()
-                self._able[key] = able
-                self._remembered += able.count
-        return able
 
-    def _forget(self) -> None:
-        self._able.clear()
-        self._remembered = 0
-        self._generation = self._directory.generation
-
-    def _find_able(self, asked: str, dialect: str) -> _Able:
-        model = self._catalog.find(asked)
-        facts = _NO_FACTS
-        if model is not None:
-            facts = ModelFacts(rejects=model.rejects, efforts=model.efforts, reasons=model.reasons)
-        by_pool: dict[Pool, list[Candidate]] = {pool: [] for pool in _pools_of(model)}
-        for account in self._directory.accounts:
-            sent = _model_sent(account, asked, model, dialect)
-            if sent is not None and account.pool in by_pool:
-                by_pool[account.pool].append(Candidate(account, sent))
-        pools = tuple(tuple(pool) for pool in by_pool.values() if pool)
-        return _Able(model, facts, pools, sum(map(len, pools)))
-
-    def _healthy(self, pool: tuple[Candidate, ...], now: float) -> Sequence[Candidate]:
-        """Return accounts of a pool that neither rest nor failed lately, the least busy first."""
-        if len(pool) == 1:
-            return pool if pool[0].account.rest_until <= now else ()
-        few = 4 * self._max_candidates
-        if len(pool) <= few:
-            return _least_busy_first(_that_are_well(pool, now))
-        # The best of a few random ones is nearly as good as the best of all, at a fixed cost.
-        fit = _that_are_well(random.sample(pool, few), now)
-        if len(fit) < self._max_candidates:
-            fit = _some(_that_are_well(pool, now), few)
-        return _least_busy_first(fit)
-
-    def _doubtful(self, pool: tuple[Candidate, ...], now: float) -> list[Candidate]:
-        """Return accounts of a pool that failed lately, for when there are no better ones."""
-        doubtful = [candidate for candidate in pool if candidate.account.is_doubtful(now)]
-        return _least_busy_first(_some(doubtful, 4 * self._max_candidates))
-
-    def _unknown(self, asked: str, model: Model | None) -> GroxyError:
-        if model is not None and model.capability is not Capability.CHAT:
-            message = f"The model `{asked[:128]}` makes no text but: {model.capability.value}."
-            return GroxyError(ErrorKind.BAD_REQUEST, message, param="model")
-        why = "does not exist" if model is None else "is not served by any account here"
-        return GroxyError(
-            ErrorKind.UNKNOWN_MODEL,
-            f"The model `{asked[:128]}` {why}. GET /v1/models lists the models you can use.",
-            param="model",
-        )
-
-    def _all_resting(self, able: _Able, now: float) -> GroxyError:
-        accounts = [candidate.account for pool in able.pools for candidate in pool]
-        wait_s = max(math.ceil(min(account.rest_until for account in accounts) - now), 1)
-        if any(account.rest_reason is ErrorKind.UPSTREAM_LIMITED for account in accounts):
-            return GroxyError(
-                ErrorKind.RATE_LIMITED,
-                f"All accounts for this model are at their rate limit. Try again in {wait_s} s.",
-                retry_after_s=wait_s,
-            )
-        return GroxyError(
-            ErrorKind.NO_ACCOUNT,
-            "No account can serve this model at the moment. Try again later.",
-            retry_after_s=min(wait_s, 60),
-        )
+def _groups(ranked: Sequence[tuple[Rank, Candidate]], pools: tuple[Pool, ...]) -> Groups:
+    """Return candidates in groups, by rank and then by pool; without pools by rank alone."""
+    groups: dict[tuple[Rank, int], list[Candidate]] = {}
+    for rank, candidate in ranked:
+        place = pools.index(candidate.account.pool) if pools else 0
+        key = (rank, place)
+        if key in groups:
+            groups[key].append(candidate)
+        else:
+            groups[key] = [candidate]
+    return tuple(tuple(groups[key]) for key in sorted(groups))
 
 
-def _that_are_well(candidates: Sequence[Candidate], now: float) -> list[Candidate]:
-    return [candidate for candidate in candidates if candidate.account.rest_until <= now]
+def _chars(wished: Preferences) -> int:
+    if wished is NONE:
+        return 0
+    return sum(1 + len(name) for name in (*wished.order, *wished.only, *wished.ignore))
 
 
-def _some(candidates: list[Candidate], few: int) -> list[Candidate]:
-    return candidates if len(candidates) <= few else random.sample(candidates, few)
+def _price(able: _Able) -> int:
+    price = price_of(able.target.model)
+    return _DEAREST if price is None else price
 
 
-def _least_busy_first(candidates: list[Candidate]) -> list[Candidate]:
-    ranked = [
-        (candidate.account.in_flight, random.random(), candidate)  # noqa: S311 - a fair order
-        for candidate in candidates
-    ]
-    ranked.sort(key=_RANK)
-    return [candidate for _, _, candidate in ranked]
+def _is_crowded(home: Candidate, chosen: list[Candidate]) -> bool:
+    """Return whether a home has so much to do that a cold prompt cache elsewhere is the better.
+
+    Requests that begin alike share a home; a burst of them must not all wait for one account.
+    """
+    idlest = min((one.account.in_flight for one in chosen), default=0)
+    return home.account.in_flight > idlest + _MOST_EXTRA
 
 
-def _pools_of(model: Model | None) -> tuple[Pool, ...]:
-    """Return the pools that may serve a model as text, first choice first."""
-    if model is None:
-        return tuple(Pool)
-    if model.capability is not Capability.CHAT:
-        return ()
-    return pools_for(model.tier, prefer_best=model.prefer_best)
-
-
-def _is_served(asked: str, model: Model | None, dialect: str, accounts: list[Account]) -> bool:
-    pools = _pools_of(model)
-    return any(
-        account.pool in pools and _model_sent(account, asked, model, dialect) is not None
-        for account in accounts
-    )
-
-
-def _model_sent(account: Account, asked: str, model: Model | None, dialect: str) -> str | None:
-    """Return the id under which an account serves the model, or None when it does not."""
-    upstream = account.upstream
-    if dialect not in upstream.dialects:
-        return None
-    if account.models is not None and asked in account.models:
-        return asked
-    if model is None:
-        # A plain server whose list is not known may have anything; it will say if it has not.
-        return asked if account.models is None and not upstream.serves_catalog else None
-    if dialect not in model.dialects and not upstream.translates_dialects:
-        return None
-    official = model.upstream_ids.get(upstream.name) or upstream.model_id(
-        model.sends, account.credentials
-    )
-    if account.models is None:
-        return official if upstream.serves_catalog else asked
-    return next((name for name in (official, model.sends) if name in account.models), None)
+def _is_served(name: str, model: Model | None, accounts: Sequence[Account]) -> bool:
+    carriers = ALL_CARRIERS if model is None else CARRIERS[model.capability]
+    sought, target = Sought(name=name, model=model, carriers=carriers), target_of(model)
+    pools = pools_of(model, carriers)
+    fitting = (account for account in accounts if account.pool in pools)
+    return any(True for _ in candidates_among(fitting, sought, target))

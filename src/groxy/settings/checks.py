@@ -15,7 +15,12 @@ from groxy.settings.sources import Draft
 
 def check_together(settings: Settings, draft: Draft) -> list[Problem]:
     """Return every combination that must not be started."""
-    found = [*_open_mode(settings), *_operator_key(settings), *_workers(settings)]
+    found = [
+        *_open_mode(settings),
+        *_operator_key(settings),
+        *_workers(settings),
+        *_aliases(settings),
+    ]
     problems = [
         Problem(draft.source_of(path).where(path), dotted(path), text) for path, text in found
     ]
@@ -61,6 +66,27 @@ def _is_in_memory(settings: Settings) -> bool:
     scheme, _, rest = settings.store.url.reveal().partition("://")
     file = rest.partition("?")[0].strip("/")
     return scheme.startswith("sqlite") and file in {"", ":memory:"}
+
+
+def _aliases(settings: Settings) -> Iterator[tuple[Path, str]]:
+    for name, target in settings.aliases.items():
+        if text := _fault_of_alias(name, target, settings):
+            yield ("aliases", name), text
+
+
+def _fault_of_alias(name: str, target: str, settings: Settings) -> str:
+    """Return what is wrong with an alias, in words that follow its name; empty when nothing is."""
+    if not name.strip():
+        return "has no name; write the name that callers use in front of the equals sign"
+    if "*" in name[:-1]:
+        return "has a `*` before its end; a `*` can only be the last character of an alias"
+    if not target.strip():
+        return "is empty; name the model that this alias stands for"
+    if "*" in target:
+        return "has a `*` in it; name one model"
+    if target in settings.aliases and target != name:
+        return f'is "{target[:64]}", which is an alias itself; name the model instead'
+    return ""
 
 
 def _repeated_names(settings: Settings, draft: Draft) -> list[Problem]:

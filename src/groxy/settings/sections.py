@@ -5,10 +5,12 @@ is what `groxy doctor` and docs/settings.md show. This module must not read file
 flags, and has no rule that spans two sections (see `checks`).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import msgspec
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from groxy.settings import rules
 from groxy.settings.rules import Shown
@@ -84,6 +86,16 @@ class FeatureSettings(Section):
 
     stream: bool = Field(
         default=False, description="What a request without `stream` gets: a stream or one reply."
+    )
+    usage_counting: Literal["openai", "xai"] = Field(
+        default="openai",
+        description="How OpenAI's dialects tell usage: with reasoning inside output tokens, or "
+        "beside them as xAI's own API does.",
+    )
+    fetch_private: bool = Field(
+        default=False,
+        description="Permit fetching pictures from private addresses, for upstreams that cannot "
+        "fetch them. Callers name those addresses.",
     )
 
 
@@ -207,6 +219,17 @@ class AccountSettings(Section):
         return {name: value.reveal() for name, value in self.options.items()}
 
 
+def _read_table(value: object) -> object:
+    """Return the table that a variable holds as an object in JSON; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return msgspec.json.decode(value, type=dict[str, str])
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        message = "must be a table of text, or an object of text in JSON"
+        raise ValueError(message) from None
+
+
 class Settings(Section):
     """All settings of one gateway."""
 
@@ -226,6 +249,14 @@ class Settings(Section):
     models: dict[str, dict[str, object]] = Field(
         default={},
         description="Changes to the model catalog, by model id. The catalog checks them.",
+    )
+    # A mapping, not a dict: what is in a dict counts as settings of their own, one by one.
+    aliases: Annotated[
+        Mapping[str, str], BeforeValidator(_read_table), Shown("a table of text")
+    ] = Field(
+        default={},
+        description='Names of your own for models, such as `"claude-*" = "grok-4.3"`; `*` at '
+        "the end stands for anything. The longest that matches counts.",
     )
     accounts: Annotated[tuple[AccountSettings, ...], Field(strict=False)] = Field(
         default=(), description="Accounts at upstreams."
