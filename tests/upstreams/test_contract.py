@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.upstreams import discover
-from groxy.upstreams._base import Credentials, ErrorReply, ModelFacts, Upstream
+from groxy.upstreams._base import AccountField, Credentials, ErrorReply, ModelFacts, Upstream
 from groxy.wire.json import Fields, decode_fields, encode
 
 FOUND = discover()
@@ -101,15 +101,19 @@ HOSTILE = [
 ]
 
 
+def _value_for(field: AccountField) -> str:
+    """Return something that the field takes."""
+    if field.name == "dialects":
+        return "chat, responses"
+    return field.choices[0] if field.choices else f"value-of-{field.name}"
+
+
 def account_of(upstream: Upstream, api_key: str = "secret-key-12345") -> Credentials:
     """Return an account with everything that the upstream needs."""
     return Credentials(
         api_key=api_key,
         base_url="" if upstream.base_url else "http://127.0.0.1:9001/v1",
-        options={
-            field.name: field.choices[0] if field.choices else f"value-of-{field.name}"
-            for field in upstream.account_fields
-        },
+        options={field.name: _value_for(field) for field in upstream.account_fields},
     )
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
@@ -198,3 +200,45 @@ def test_bill_is_the_charge_and_with_an_own_key_the_makers_too(more, ticks):
 def test_reply_from_the_response_cache_is_free():
     assert UPSTREAM.read_headers({"x-openrouter-cache-status": "HIT"}).is_cached
     assert not UPSTREAM.read_headers({"x-openrouter-cache-status": "MISS"}).is_cached
+
+
+def responses(**values: Any) -> tuple[dict[str, Any], list[str]]:
+    fields = decode_fields(encode(values))
+    words = UPSTREAM.prepare(fields, ModelFacts(), "responses")
+    return decode_any(encode(fields)), words
+
+
+def test_search_tools_of_responses_become_the_web_plugin():
+    tools = [
+        {"type": "function", "name": "f"},
+        {"type": "web_search", "filters": {"allowed_domains": ["x.ai"]}},
+        {"type": "x_search", "allowed_x_handles": ["xai"]},
+    ]
+    fields, words = responses(tools=tools)
+    assert fields["tools"] == tools[:1]
+    assert fields["plugins"] == [
+        {"id": "web", "include_domains": ["x.ai"], "x_search": {"allowed_x_handles": ["xai"]}}
+    ]
+    assert words == ["search tools sent as plugins"]
+
+
+def test_no_tools_are_left_where_all_were_search():
+    fields, _ = responses(tools=[{"type": "web_search"}], plugins=[{"id": "moderation"}])
+    assert "tools" not in fields
+    assert fields["plugins"] == [{"id": "moderation"}, {"id": "web"}]
+
+
+@pytest.mark.parametrize("tools", [[{"type": "function", "name": "web_search"}], "x_search", [7]])
+def test_what_is_no_search_tool_stays(tools):
+    assert responses(tools=tools) == ({"tools": tools}, [])
+
+
+def test_other_dialects_are_left_to_openrouter():
+    fields = decode_fields(b'{"stop":["x"]}')
+    assert UPSTREAM.prepare(fields, ModelFacts(rejects=frozenset({"stop"})), "messages") == []
+
+
+def test_turns_of_a_conversation_ask_for_the_same_provider():
+    assert UPSTREAM.keep_together({}, "talk", "chat") == {"x-session-id": "talk"}
+    own = decode_fields(b'{"session_id":"mine"}')
+    assert UPSTREAM.keep_together(own, "talk", "chat") == {}

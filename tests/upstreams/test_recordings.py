@@ -13,7 +13,7 @@ import pytest
 
 from groxy.core.errors import GroxyError
 from groxy.core.usage import Usage
-from groxy.dialects._base import Asked, EmbeddedError, StreamRelay
+from groxy.dialects._base import Asked, EmbeddedError, Frame, StreamRelay
 from groxy.dialects.chat import DIALECT
 from groxy.upstreams import discover
 from groxy.upstreams._base import Credentials, ErrorReply, ModelFacts, Upstream
@@ -75,6 +75,7 @@ def _sent(upstream: Upstream, asked: Asked, recording: dict[str, Any]) -> dict[s
     }
 
 
+FRAME = Frame(reply_id="0", created=1, count_input=lambda: 1)
 Got = tuple[bytes, Usage | None, Exception | None]
 """What the caller gets, what the books get, what went wrong."""
 
@@ -82,17 +83,17 @@ Got = tuple[bytes, Usage | None, Exception | None]
 def _read(upstream: Upstream, asked: Asked, body: bytes, *, is_stream: bool) -> list[Got]:
     """Read a 200 in every way that it may arrive."""
     if not asked.stream:
-        return [_read_whole(upstream, body)]
+        return [_read_whole(upstream, asked, body)]
     if not is_stream:
-        relay = DIALECT.relay(asked, upstream.usage_rules)
+        relay = DIALECT.relay(asked, upstream.usage_rules, FRAME)
         return [_end(relay, relay.feed_whole(body))]
     found = [_relayed(upstream, asked, [body[:at], body[at:]]) for at in range(len(body) + 1)]
     return [*found, _relayed(upstream, asked, [body[at : at + 1] for at in range(len(body))])]
 
 
-def _read_whole(upstream: Upstream, body: bytes) -> Got:
+def _read_whole(upstream: Upstream, asked: Asked, body: bytes) -> Got:
     try:
-        reply = DIALECT.read_whole(body, upstream.usage_rules)
+        reply = DIALECT.read_whole(body, asked, upstream.usage_rules, FRAME)
     except (EmbeddedError, GroxyError) as error:
         return b"", None, error
     usage = reply.reported_usage()
@@ -100,7 +101,7 @@ def _read_whole(upstream: Upstream, body: bytes) -> Got:
 
 
 def _relayed(upstream: Upstream, asked: Asked, chunks: list[bytes]) -> Got:
-    relay = DIALECT.relay(asked, upstream.usage_rules)
+    relay = DIALECT.relay(asked, upstream.usage_rules, FRAME)
     passed = b"".join([relay.feed(chunk) for chunk in chunks])
     return _end(relay, passed + relay.close())
 

@@ -4,8 +4,8 @@ import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.upstreams._base import ModelFacts
-from groxy.upstreams._xai_request import prepare_for_xai
-from groxy.wire.json import decode_any, decode_fields, encode
+from groxy.upstreams._xai_request import prepare_for_xai, stay_together
+from groxy.wire.json import Fields, decode_any, decode_fields, encode
 
 GROK_4_7 = ModelFacts(
     rejects=frozenset({"stop", "frequency_penalty", "presence_penalty"}),
@@ -110,9 +110,21 @@ def test_own_effort_wins_over_the_reasoning_object():
     assert prepared(NO_EFFORT, reasoning={"effort": "low"}) == ({}, ["reasoning dropped"])
 
 
-def test_deferred_replies_are_refused():
-    assert refused(deferred=True).param == "deferred"
-    assert prepared(deferred=False) == ({"deferred": False}, [])
+def test_a_conversation_is_named_where_each_dialect_has_a_place_for_it():
+    fields: Fields = {}
+    assert stay_together(fields, "talk", "chat") == {"x-grok-conv-id": "talk"}
+    assert fields == {}
+    assert stay_together(fields, "talk", "responses") == {}
+    assert bytes(fields["prompt_cache_key"]) == b'"talk"'
+    assert stay_together({}, "talk", "completions") == {}
+
+
+def test_completions_lose_what_they_never_take():
+    fields = decode_fields(b'{"prompt":"Hi","suffix":"x","best_of":1,"seed":1}')
+    assert prepare_for_xai(fields, ModelFacts(), "completions") == [
+        "best_of dropped",
+        "suffix dropped",
+    ]
 
 
 @pytest.mark.parametrize("search", [{"mode": "on"}, {"mode": "auto"}, {}, {"sources": []}, "on"])

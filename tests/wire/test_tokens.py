@@ -39,6 +39,14 @@ def test_it_is_a_token_counter():
 def test_no_text_has_no_tokens():
     assert counter.count("") == 0
     assert counter.split("") == []
+    assert counter.tokens("") == []
+
+
+def test_each_token_has_its_id_and_its_bytes():
+    tokens = counter.tokens("Hello world Hello")
+    assert [held for _, held in tokens] == [b"Hello", b" world", b" Hello"]
+    assert len({number for number, _ in tokens}) == 3
+    assert counter.tokens("Hello")[0] == tokens[0]
 
 
 def test_a_special_token_spelled_out_is_plain_text():
@@ -48,6 +56,14 @@ def test_a_special_token_spelled_out_is_plain_text():
 def test_half_a_surrogate_pair_is_counted():
     assert counter.count("a\ud800b") >= 1
     assert counter.split("a\ud800b")
+    assert counter.tokens("a\ud800b")
+
+
+@given(st.text(max_size=300))
+def test_the_bytes_of_all_tokens_make_the_text(text):
+    tokens = counter.tokens(text)
+    assert len(tokens) == counter.count(text)
+    assert b"".join(held for _, held in tokens).decode() == text
 
 
 @given(st.text(max_size=300))
@@ -69,6 +85,15 @@ def test_a_megabyte_of_hostile_text_is_counted_in_bounded_time(name):
     tokens = counter.count(text)
     assert time.perf_counter() - started < 2
     assert 0 < tokens <= 4 * len(text)
+
+
+@pytest.mark.parametrize("name", _HOSTILE)
+def test_a_megabyte_of_hostile_text_is_tokenized_in_bounded_time(name):
+    text = _HOSTILE[name]
+    started = time.perf_counter()
+    tokens = counter.tokens(text)
+    assert time.perf_counter() - started < 3
+    assert len(tokens) == counter.count(text)
 
 
 def test_chunks_change_the_count_by_less_than_a_tenth_of_a_per_cent():

@@ -1,4 +1,4 @@
-"""Chat requests made fit for xAI's models, whichever upstream stands in front of them.
+"""Requests made fit for xAI's models, whichever upstream stands in front of them.
 
 In: a request's fields and what the catalog knows of the model. Out: the fields changed in place,
 and a word for each change. What xAI would answer with an error is taken out when it only tunes
@@ -9,6 +9,7 @@ import msgspec
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.upstreams._base import EFFORTS, ModelFacts, drop_fields, drop_rejected, fit_effort
+from groxy.upstreams._xai_responses import prepare_responses_for_xai
 from groxy.wire.json import Fields, encode
 
 _NEVER_TAKEN = frozenset(
@@ -48,6 +49,10 @@ _OPENROUTER_ONLY = frozenset(
     }
 )
 
+_NO_COMPLETIONS = frozenset(
+    # "unsupported" there (xAI's OpenAPI document, SampleRequest, 2026-08)
+    {"best_of", "frequency_penalty", "logit_bias", "presence_penalty", "suffix"}
+)
 _LEFT_OUT = _NEVER_TAKEN | _OPENROUTER_ONLY
 
 
@@ -70,12 +75,37 @@ _tools_decoder = msgspec.json.Decoder(list[_Tool] | None)
 _messages_decoder = msgspec.json.Decoder(list[Fields])
 
 
-def prepare_for_xai(fields: Fields, facts: ModelFacts) -> list[str]:
-    """Change a chat request to what xAI takes; return a word for each change.
+def prepare_for_xai(fields: Fields, facts: ModelFacts, dialect: str = "chat") -> list[str]:
+    """Change a request to what xAI takes; return a word for each change.
 
-    Raises UNSUPPORTED for search, for tools that only xAI's Responses API has, and for deferral.
+    Raises UNSUPPORTED for what an answer without it would be a lie about.
     """
-    _check_deferral(fields)
+    match dialect:
+        case "chat":
+            return _prepare_chat(fields, facts)
+        case "responses":
+            return prepare_responses_for_xai(fields, facts)
+        case "completions":
+            return drop_fields(fields, _NO_COMPLETIONS) + drop_rejected(fields, facts)
+        case _:
+            return []
+
+
+def stay_together(fields: Fields, conversation: str, dialect: str) -> dict[str, str]:
+    """Name the conversation the way xAI reads it, so that its prompts are found in the cache.
+
+    A header on chat; on Responses `prompt_cache_key`, which it turns into that header
+    (docs.x.ai/developers/advanced-api-usage/prompt-caching, 2026).
+    """
+    if dialect == "chat":
+        return {"x-grok-conv-id": conversation}
+    if dialect == "responses":
+        fields["prompt_cache_key"] = msgspec.Raw(encode(conversation))
+    return {}
+
+
+def _prepare_chat(fields: Fields, facts: ModelFacts) -> list[str]:
+    """Search and tools that only Responses has are refused here: routing prefers that dialect."""
     words = _without_search(fields)
     words += _checked_tools(fields)
     words += _flat_reasoning(fields, facts)
@@ -84,13 +114,6 @@ def prepare_for_xai(fields: Fields, facts: ModelFacts) -> list[str]:
     words += fit_effort(fields, facts.efforts)
     words += _known_roles(fields)
     return words
-
-
-def _check_deferral(fields: Fields) -> None:
-    """Refuse `deferred`: the reply would be a receipt, and the answer could not be fetched."""
-    if bytes(fields.get("deferred", b"")) == b"true":
-        message = "Deferred replies are not offered here. Leave `deferred` out."
-        raise GroxyError(ErrorKind.UNSUPPORTED, message, param="deferred")
 
 
 def _without_search(fields: Fields) -> list[str]:

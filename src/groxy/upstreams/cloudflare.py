@@ -27,7 +27,7 @@ from groxy.upstreams._base import (
     words_of,
 )
 from groxy.upstreams._xai_replies import read_xai_error, read_xai_models
-from groxy.upstreams._xai_request import prepare_for_xai
+from groxy.upstreams._xai_request import prepare_for_xai, stay_together
 from groxy.wire.json import Fields
 
 _HOST = "https://gateway.ai.cloudflare.com/v1"
@@ -69,6 +69,7 @@ class Cloudflare(Upstream):
     name = "cloudflare"
     title = "Cloudflare AI Gateway"
     base_url = _HOST
+    dialects = ("chat", "responses", "completions", "embeddings")
     serves_catalog = True
     # xAI's bill passes through on the provider endpoint; Cloudflare states none of its own.
     usage_rules = UsageRules(bill=BillField.TICKS, reasoning_apart=True)
@@ -114,9 +115,17 @@ class Cloudflare(Upstream):
         is_bare = "/" not in official
         return f"grok/{official}" if is_bare and _is_compat(account) else official
 
-    def prepare(self, fields: Fields, facts: ModelFacts) -> list[str]:
+    def dialects_of(self, account: Credentials) -> tuple[str, ...]:
+        """Return xAI's dialects, or what the compat endpoint has of them."""
+        return ("chat",) if _is_compat(account) else self.dialects
+
+    def prepare(self, fields: Fields, facts: ModelFacts, dialect: str = "chat") -> list[str]:
         """Take out or refuse what xAI, behind the gateway, answers with an error."""
-        return prepare_for_xai(fields, facts)
+        return prepare_for_xai(fields, facts, dialect)
+
+    def keep_together(self, fields: Fields, conversation: str, dialect: str) -> dict[str, str]:
+        """Headers pass through to xAI (usage/providers/grok)."""
+        return stay_together(fields, conversation, dialect)
 
     def read_error(self, reply: ErrorReply) -> GroxyError:
         """Return what an error means: the gateway's own come as an array, xAI's pass through."""

@@ -8,10 +8,13 @@ import re
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.upstreams._base import (
+    DIALECTS_FIELD,
+    Credentials,
     ErrorReply,
     ErrorWords,
     ModelFacts,
     Upstream,
+    dialects_named,
     error_of,
     kind_by_status,
     safe_message,
@@ -36,11 +39,26 @@ class CometApi(Upstream):
     name = "cometapi"
     title = "CometAPI"
     base_url = "https://api.cometapi.com/v1"
+    # Its pages name /v1/responses and /v1/messages too, but not for which makers' models they work;
+    # an account's option `dialects` opens them (pypi cometapi-cli 0.3.10; checked 2026-11).
+    dialects = ("chat", "embeddings")
     serves_catalog = True
+    # No page of its tells what becomes of prompts (checked 2026-11).
+    may_train = True
+    account_fields = (DIALECTS_FIELD,)
 
-    def prepare(self, fields: Fields, facts: ModelFacts) -> list[str]:
+    def dialects_of(self, account: Credentials) -> tuple[str, ...]:
+        """Return what the account names, or what is known to work."""
+        return dialects_named(account, self.dialects)
+
+    def address(self, account: Credentials) -> str:
+        """Return where it is; raise `ValueError` when the account names a strange dialect."""
+        self.dialects_of(account)
+        return super().address(account)
+
+    def prepare(self, fields: Fields, facts: ModelFacts, dialect: str = "chat") -> list[str]:
         """Take out or refuse what the model's maker answers with an error."""
-        return prepare_for_xai(fields, facts)
+        return prepare_for_xai(fields, facts, dialect)
 
     def read_error(self, reply: ErrorReply) -> GroxyError:
         """Return what an error means: some 500s are the caller's, some pages are no replies."""

@@ -1,10 +1,16 @@
-"""Any server that speaks OpenAI's chat completions: llama.cpp, vLLM, LiteLLM, another Groxy.
+"""Any server that speaks OpenAI's dialects: llama.cpp, vLLM, LiteLLM, another Groxy.
 
-The account says where it is. Nothing of a request is changed: what such a server takes is known
-to its operator only.
+The account says where it is, and may say which dialects it speaks and that it fetches no URLs.
+Nothing of a request is changed: what such a server takes is known to its operator only.
 """
 
-from groxy.upstreams._base import Upstream
+from groxy.upstreams._base import (
+    DIALECTS_FIELD,
+    AccountField,
+    Credentials,
+    Upstream,
+    dialects_named,
+)
 
 
 class OpenaiCompatible(Upstream):
@@ -12,7 +18,29 @@ class OpenaiCompatible(Upstream):
 
     name = "openai_compatible"
     title = "OpenAI-compatible server"
+    dialects = ("chat", "completions", "embeddings")
     needs_key = False
+    account_fields = (
+        DIALECTS_FIELD,
+        AccountField(
+            name="fetches_urls",
+            help="no: it cannot fetch the pictures that requests name by URL, so Groxy does.",
+            choices=("yes", "no"),
+        ),
+    )
+
+    def dialects_of(self, account: Credentials) -> tuple[str, ...]:
+        """Return what the account names, or what most servers speak."""
+        return dialects_named(account, self.dialects)
+
+    def fetches_urls(self, account: Credentials) -> bool:
+        """Return what the account says; most servers do."""
+        return account.options.get("fetches_urls") != "no"
+
+    def address(self, account: Credentials) -> str:
+        """Return where it is; raise `ValueError` when the account names a strange dialect."""
+        self.dialects_of(account)
+        return super().address(account)
 
 
 UPSTREAM = OpenaiCompatible()

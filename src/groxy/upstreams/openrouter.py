@@ -84,6 +84,9 @@ class _Failure(msgspec.Struct):
 
 
 _search_decoder = msgspec.json.Decoder(_Search)
+_tools_decoder = msgspec.json.Decoder(list[dict[str, Any]])
+_SEARCH_TOOLS = frozenset({"web_search", "x_search"})
+_DOMAINS = {"allowed_domains": "include_domains", "excluded_domains": "exclude_domains"}
 _plugins_decoder = msgspec.json.Decoder(list[dict[str, Any]] | None)
 _failure_decoder = msgspec.json.Decoder(_Failure)
 
@@ -94,9 +97,13 @@ class OpenRouter(Upstream):
     name = "openrouter"
     title = "OpenRouter"
     base_url = "https://openrouter.ai/api/v1"
+    # Its Responses keep no state, and ours ask for none (openapi/openapi.yaml, 2026-08).
+    dialects = ("chat", "responses", "messages", "embeddings")
     serves_catalog = True
     # Chat is turned into whatever a model's maker speaks (api_reference/overview.mdx).
     translates_dialects = True
+    # `provider` in a chat request (guides/routing/provider-selection.mdx).
+    follows_preferences = True
     # cookbook/administration/usage-accounting.mdx: `cost` is what was charged, in US dollars.
     usage_rules = UsageRules(bill=BillField.USD)
     check_path = "/key"
@@ -106,8 +113,15 @@ class OpenRouter(Upstream):
         del account
         return official if "/" in official else f"x-ai/{official}"
 
-    def prepare(self, fields: Fields, facts: ModelFacts) -> list[str]:
-        """Turn xAI's search into OpenRouter's, and drop what the model does not take."""
+    def prepare(self, fields: Fields, facts: ModelFacts, dialect: str = "chat") -> list[str]:
+        """Turn xAI's search into OpenRouter's, and drop what the model does not take.
+
+        On its other dialects OpenRouter itself drops that (parameters.mdx).
+        """
+        if dialect == "responses":
+            return _search_tools_as_plugin(fields)
+        if dialect != "chat":
+            return []
         words = _search_as_plugin(fields)
         # Effort stays where the model takes none: here it also switches reasoning on and off.
         words += drop_rejected(fields, replace(facts, rejects=facts.rejects - {"reasoning_effort"}))
@@ -115,6 +129,10 @@ class OpenRouter(Upstream):
         words += fit_effort(fields, facts.efforts or None)
         _switch_reasoning(fields, facts)
         return words
+
+    def keep_together(self, fields: Fields, conversation: str, dialect: str) -> dict[str, str]:
+        """Ask for the same provider each time, unless the caller does (prompt-caching.mdx)."""
+        return {} if "session_id" in fields else {"x-session-id": conversation}
 
     def read_error(self, reply: ErrorReply) -> GroxyError:
         """Return what an error means, also one inside a choice or a chunk that came as a 200."""
@@ -156,6 +174,33 @@ def _search_as_plugin(fields: Fields) -> list[str]:
         fields["plugins"] = msgspec.Raw(encode([*plugins, _web_plugin(search)]))
     del fields["search_parameters"]
     return ["search_parameters sent as plugins"]
+
+
+def _search_tools_as_plugin(fields: Fields) -> list[str]:
+    """Turn xAI's search tools of Responses into the web plugin (responses/web-search.mdx)."""
+    raw = fields.get("tools")
+    if raw is None or b'_search"' not in bytes(raw):
+        return []
+    try:
+        tools = _tools_decoder.decode(raw)
+        plugins = _plugins_decoder.decode(fields.get("plugins", b"null")) or []
+    except msgspec.MsgspecError:
+        return []  # OpenRouter will say what is wrong with them.
+    kept = [tool for tool in tools if tool.get("type") not in _SEARCH_TOOLS]
+    if len(kept) == len(tools):
+        return []
+    plugin: dict[str, Any] = {"id": "web"}
+    for tool in tools:
+        if tool.get("type") == "web_search":
+            domains = tool | (tool.get("filters") or {})
+            plugin |= {name: domains[ours] for ours, name in _DOMAINS.items() if domains.get(ours)}
+        elif tool.get("type") == "x_search":
+            plugin["x_search"] = {name: value for name, value in tool.items() if name != "type"}
+    fields["plugins"] = msgspec.Raw(encode([*plugins, plugin]))
+    fields["tools"] = msgspec.Raw(encode(kept))
+    if not kept:
+        del fields["tools"]
+    return ["search tools sent as plugins"]
 
 
 def _web_plugin(search: _Search) -> dict[str, Any]:

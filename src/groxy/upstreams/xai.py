@@ -7,7 +7,7 @@ and errors are in `_xai_request` and `_xai_replies`, because other upstreams pas
 from groxy.core.errors import GroxyError
 from groxy.upstreams._base import BillField, ErrorReply, ModelFacts, Upstream, UsageRules
 from groxy.upstreams._xai_replies import read_xai_error, read_xai_models
-from groxy.upstreams._xai_request import prepare_for_xai
+from groxy.upstreams._xai_request import prepare_for_xai, stay_together
 from groxy.wire.json import Fields
 
 
@@ -17,16 +17,23 @@ class Xai(Upstream):
     name = "xai"
     title = "xAI"
     base_url = "https://api.x.ai/v1"
+    # Not its /v1/messages, which it calls fully deprecated (docs.x.ai/developers/api-reference).
+    dialects = ("chat", "responses", "completions", "embeddings")
     serves_catalog = True
     # `cost_in_usd_ticks` is the exact bill (docs.x.ai/developers/cost-tracking, 2026);
     # `completion_tokens` leaves reasoning out (xAI's OpenAPI document, 2026-08).
     usage_rules = UsageRules(bill=BillField.TICKS, reasoning_apart=True)
+    tokenize_path = "/tokenize-text"
     # Tells of the key alone and costs nothing (xAI's OpenAPI document, 2026-08).
     check_path = "/api-key"
 
-    def prepare(self, fields: Fields, facts: ModelFacts) -> list[str]:
+    def prepare(self, fields: Fields, facts: ModelFacts, dialect: str = "chat") -> list[str]:
         """Take out or refuse what xAI answers with an error."""
-        return prepare_for_xai(fields, facts)
+        return prepare_for_xai(fields, facts, dialect)
+
+    def keep_together(self, fields: Fields, conversation: str, dialect: str) -> dict[str, str]:
+        """Send each turn of a conversation to the server that has its prompt in the cache."""
+        return stay_together(fields, conversation, dialect)
 
     def read_error(self, reply: ErrorReply) -> GroxyError:
         """Return what an error means: a wrong key is a 400 here, no credits a 403 or 429."""

@@ -14,6 +14,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+BODY_IS_READ = "groxy.body_is_read"
+"""In a scope: nothing of the request's body is left to read."""
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -46,6 +48,7 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
             raise _too_large(limit)
         pieces.append(piece)
         if not message.get("more_body", False):
+            scope[BODY_IS_READ] = True
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 

@@ -1,9 +1,9 @@
 """Token counts with OpenAI's o200k vocabulary: the nearest public one, Grok's own is not public.
 
-In: text of any size. Out: how many tokens it takes, or the text token by token; an estimate, a few
-per cent off for most prose. The vocabulary (some 15 MB) is loaded with the first count, not with
-the import. Any thread may count. Must not count anything but text: what roles, pictures and tools
-add is for the caller to know.
+In: text of any size. Out: how many tokens it takes, the text token by token, or the tokens' ids and
+bytes; an estimate, a few per cent off for most prose. The vocabulary (some 15 MB) is loaded with
+the first count, not with the import. Any thread may count. Must not count anything but text: what
+roles, pictures and tools add is for the caller to know.
 """
 
 import threading
@@ -50,6 +50,23 @@ class SplintrCounter:
                 except UnicodeDecodeError:
                     pieces.append("")
         return pieces
+
+    def tokens(self, text: str) -> list[tuple[int, bytes]]:
+        """Return the id and the bytes of each token: `len(tokens(text)) == count(text)`.
+
+        The bytes together are the text in UTF-8; one token's alone may be half a character.
+        """
+        if not text:
+            return []
+        decode = _vocabulary().decode_token_bytes
+        known: dict[int, tuple[int, bytes]] = {}
+        found: list[tuple[int, bytes]] = []
+        for chunk in _chunks(text):
+            for token in _encoded(chunk):
+                if token not in known:
+                    known[token] = (token, decode(token))
+                found.append(known[token])
+        return found
 
 
 _loading = threading.Lock()

@@ -8,6 +8,7 @@ from groxy.core.request import Request
 from groxy.dialects.chat import DIALECT
 from groxy.upstreams.sandbox.brain import Answer, reply_to
 from groxy.upstreams.sandbox.faults import Script, take_script
+from groxy.upstreams.sandbox.plan import Writing
 from groxy.wire.tokens import SplintrCounter
 
 TOKENS = SplintrCounter()
@@ -28,6 +29,14 @@ def reply(text: str = "Hello there", **fields: Any) -> Answer:
     """The answer to a chat request whose text may hold a marker."""
     script, asked = take_script(request(text, **fields))
     return reply_to(asked, script, TOKENS)
+
+
+def writing(text: str = "Hello there", **fields: Any) -> Writing:
+    """The answer to a chat request, about to be written."""
+    asked = DIALECT.decode_request(body(text, **fields))
+    script, request = take_script(DIALECT.canonical(asked))
+    answer = reply_to(request, script, TOKENS)
+    return Writing(answer=answer, dialect=DIALECT, asked=asked, script=script)
 
 
 def plain_reply(asked: Request, script: Script | None = None) -> Answer:

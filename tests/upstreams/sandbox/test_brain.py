@@ -1,14 +1,25 @@
 """The fake model."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.core.events import Finished, FinishReason, ReasoningDelta, Started, UsageReported
+from groxy.core.events import (
+    Finished,
+    FinishReason,
+    ReasoningDelta,
+    ReasoningSealed,
+    Started,
+    UsageReported,
+)
+from groxy.core.parts import Reasoning
+from groxy.core.request import Message, Role
 from groxy.upstreams.sandbox.brain import PRICE, reply_to
 from groxy.upstreams.sandbox.faults import Script
+from groxy.upstreams.sandbox.seal import is_intact
 from tests.upstreams.sandbox.asking import (
     TOKENS,
     call_deltas,
@@ -119,6 +130,32 @@ def test_thoughts_come_first_and_count_as_output_beside_the_limit():
     assert thought > 10
     assert answer.usage.reasoning_tokens == thought
     assert answer.usage.output_tokens == thought + 5
+
+
+def test_thoughts_are_sealed_where_they_end():
+    events = reply("Hello", reasoning_effort="low", n=2).events
+    seals = [event for event in events if isinstance(event, ReasoningSealed)]
+    assert [seal.choice for seal in seals] == [0, 1]
+    assert all(is_intact(seal.encrypted) for seal in seals)
+    assert len({seal.encrypted for seal in seals}) == 2
+    for seal in seals:
+        own = [event for event in events if getattr(event, "choice", None) == seal.choice]
+        at = own.index(seal)
+        assert all(isinstance(event, ReasoningDelta) for event in own[:at])
+        assert not any(isinstance(event, ReasoningDelta) for event in own[at:])
+
+
+def test_without_thoughts_there_is_nothing_to_seal():
+    assert not any(isinstance(event, ReasoningSealed) for event in reply("Hello").events)
+
+
+def test_a_seal_that_was_changed_is_refused():
+    asked = request("Hello")
+    back = Reasoning(text="", encrypted="sandbox-sealed-0")
+    earlier = Message(role=Role.ASSISTANT, parts=(back,))
+    with pytest.raises(GroxyError) as caught:
+        plain_reply(replace(asked, messages=(earlier, *asked.messages)))
+    assert caught.value.kind is ErrorKind.BAD_REQUEST
 
 
 def test_a_length_that_is_asked_for_is_given():

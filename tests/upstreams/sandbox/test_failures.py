@@ -7,7 +7,11 @@ import pytest
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.upstreams._base import ErrorReply
 from groxy.upstreams.sandbox import UPSTREAM
-from groxy.upstreams.sandbox.failures import failure_from, failure_of, stream_error
+from groxy.upstreams.sandbox.failures import (
+    failure_from,
+    failure_of,
+    stream_error,
+)
 from groxy.upstreams.sandbox.faults import SHAPES, Script, read_script
 
 
@@ -57,15 +61,80 @@ def test_html_is_a_page():
 def test_an_error_inside_a_200_has_each_shape(shape):
     failure = _failure(f"error_200 shape={shape}")
     assert failure.status == 200
-    assert b"503" in failure.body or b"unavailable" in failure.body or shape == "openai"
+    signs = (b"503", b"unavailable", b"overloaded", b"server_error")
+    assert any(sign in failure.body for sign in signs)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_error_that_ends_a_stream_is_one_event(shape):
-    data = stream_error(shape)
-    assert b"\n" not in data
+    event = stream_error(shape)
+    assert event.startswith(b"data: ")
+    assert event.endswith(b"\n\n")
+    assert event.count(b"\n") == 2
     if shape != "html":
-        assert json.loads(data)["error"]
+        assert json.loads(event.removeprefix(b"data: "))["error"]
+
+
+@pytest.mark.parametrize("shape", ["xai", "html"])
+def test_messages_has_one_form_for_the_end_of_a_stream(shape):
+    name, data = stream_error(shape, "messages").split(b"\n", 1)
+    assert name == b"event: error"
+    said = json.loads(data.removeprefix(b"data: "))
+    assert (said["type"], said["error"]["type"]) == ("error", "overloaded_error")
+
+
+def test_responses_tells_an_error_inside_the_response():
+    name, data = stream_error("xai", "responses", sequence_number=7).split(b"\n", 1)
+    assert name == b"event: response.failed"
+    said = json.loads(data.removeprefix(b"data: "))
+    assert (said["type"], said["sequence_number"]) == ("response.failed", 7)
+    assert said["response"]["status"] == "failed"
+    assert set(said["response"]["error"]) == {"code", "message"}
+    assert "error" not in said
+
+
+def test_anthropic_has_an_envelope_with_a_type():
+    body = json.loads(_failure("status=429 shape=anthropic").body)
+    assert body["type"] == "error"
+    assert set(body["error"]) == {"type", "message"}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "invalid_request_error"),
+        (401, "authentication_error"),
+        (402, "billing_error"),
+        (403, "permission_error"),
+        (404, "not_found_error"),
+        (413, "request_too_large"),
+        (418, "invalid_request_error"),
+        (429, "rate_limit_error"),
+        (500, "api_error"),
+        (502, "api_error"),
+        (504, "timeout_error"),
+        (529, "overloaded_error"),
+    ],
+)
+def test_anthropics_types_go_by_the_status(status, kind):
+    body = json.loads(_failure(f"status={status} shape=anthropic").body)
+    assert body["error"]["type"] == kind
+
+
+def test_the_usual_shape_is_that_of_the_dialect():
+    script = read_script("status=500")
+    shapes = {
+        dialect: set(json.loads(failure_of(script, dialect).body))  # type: ignore[union-attr]
+        for dialect in ("chat", "responses", "completions", "embeddings", "messages")
+    }
+    assert shapes.pop("messages") == {"type", "error"}
+    assert all(shape == {"code", "error"} for shape in shapes.values())
+
+
+def test_a_shape_that_is_asked_for_is_given_in_every_dialect():
+    failure = failure_of(read_script("status=500 shape=cloudflare"), "messages")
+    assert failure is not None
+    assert json.loads(failure.body)["success"] is False
 
 
 @pytest.mark.parametrize(
@@ -90,6 +159,10 @@ def test_the_error_that_ends_a_stream_is_one_event(shape):
         ("status=529", ErrorKind.UPSTREAM_DOWN),
         ("error_200", ErrorKind.UPSTREAM_DOWN),
         ("error_200 shape=openrouter", ErrorKind.UPSTREAM_DOWN),
+        ("error_200 shape=anthropic", ErrorKind.UPSTREAM_DOWN),
+        ("status=429 shape=anthropic", ErrorKind.UPSTREAM_LIMITED),
+        ("wrong_key shape=anthropic", ErrorKind.UPSTREAM_AUTH),
+        ("no_credits shape=anthropic", ErrorKind.UPSTREAM_QUOTA),
     ],
 )
 def test_the_gateway_reads_them_for_what_they_are(words, kind):
@@ -112,5 +185,9 @@ def test_what_the_sandbox_refuses_itself_is_said_in_the_way_of_xai():
     failure = failure_from(GroxyError(ErrorKind.BAD_REQUEST, "Send less."))
     assert failure.status == 400
     assert json.loads(failure.body)["error"] == "Send less."
+    assert json.loads(failure_from(GroxyError(ErrorKind.BAD_REQUEST, "No."), "messages").body) == {
+        "type": "error",
+        "error": {"type": "invalid_request_error", "message": "No."},
+    }
     assert failure_from(GroxyError(ErrorKind.UNKNOWN_MODEL, "No.")).status == 404
     assert failure_from(GroxyError(ErrorKind.TOO_LARGE, "No.")).status == 413

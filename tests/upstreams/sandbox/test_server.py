@@ -168,6 +168,65 @@ async def test_bytes_are_split_streamed_and_whole():
         assert set(sizes[:-1]) == {11}
 
 
+async def _post(path, sandbox=None, header="", **fields):
+    content = json.dumps({"model": "m"} | fields).encode()
+    headers = {"x-sandbox": header} if header else {}
+    reply, said = await _ask(sandbox or Sandbox(), path, "POST", content, headers)
+    return reply, json.loads(said)
+
+
+async def test_it_makes_vectors():
+    reply, said = await _post("/v1/embeddings", input=["one", "two"])
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
+    assert [entry["index"] for entry in said["data"]] == [0, 1]
+    assert (await _post("/v1/embeddings", input=["one", "two"]))[1] == said
+
+
+async def test_it_splits_text_into_tokens():
+    _, said = await _post("/v1/tokenize-text", text="Hello there")
+    assert [token["string_token"] for token in said["token_ids"]] == ["Hello", " there"]
+
+
+_LOOKUPS = pytest.mark.parametrize(
+    ("path", "field"), [("/v1/embeddings", "input"), ("/v1/tokenize-text", "text")]
+)
+
+
+@_LOOKUPS
+async def test_vectors_and_tokens_fail_as_they_are_told_to(path, field):
+    reply, said = await _post(path, **{field: "Hi [[sandbox: status=503 retry_after=7]]"})
+    assert (reply.status, reply.headers["retry-after"]) == (503, "7")
+    assert said["code"] == "The service is currently unavailable"
+    assert (await _post(path, header="status=429", **{field: "Hi"}))[0].status == 429
+    sandbox = Sandbox()
+    text = "Hi [[sandbox: status=500 times=1]]"
+    replies = [await _post(path, sandbox, **{field: text}) for _ in range(2)]
+    assert [reply.status for reply, _ in replies] == [500, 200]
+    assert (await _post(path, **{field: "[[sandbox: slow_first=0.5]]x"}))[0].head_after_s == 0.5
+
+
+@_LOOKUPS
+async def test_vectors_and_tokens_are_for_known_models_in_good_requests_only(path, field):
+    assert (await _post(path, Sandbox(["one"]), **{field: "Hi"}))[0].status == 404
+    assert (await _post(path))[0].status == 400
+    assert (await _json(path))[0] == 405
+
+
+async def test_vectors_go_wrong_on_the_way_too():
+    reply, said = await _post("/v1/embeddings", input="[[sandbox: error_after=1]]x")
+    assert (reply.status, "error" in said) == (200, True)
+    text = b'{"model":"m","input":"x [[sandbox: garbage_after=1]]"}'
+    _, content = await _ask(Sandbox(), "/v1/embeddings", "POST", text)
+    with pytest.raises(ValueError):
+        json.loads(content)
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/messages", "/v1/embeddings"])
+async def test_a_dialect_that_is_not_spoken_is_not_there(path):
+    reply, _ = await _ask(Sandbox(dialects=["chat"]), path, "POST", b"{}")
+    assert reply.status == 404
+
+
 class _Caller:
     """One ASGI connection."""
 
@@ -246,10 +305,12 @@ async def test_work_stops_when_the_client_leaves(streams):
     assert json.loads(health.content)["abandoned"] == 1
 
 
-async def test_a_body_that_is_too_large_is_refused():
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+async def test_a_body_that_is_too_large_is_refused(path):
     length = str(MAX_BODY_BYTES + 1).encode()
-    caller = await _call(_Caller(), headers=[(b"content-length", length)])
+    caller = await _call(_Caller(), path, headers=[(b"content-length", length)])
     assert caller.status == 413
+    assert ("type" in json.loads(caller.content)) is path.endswith("messages")
 
 
 async def test_the_application_starts_and_stops_with_its_server():

@@ -6,16 +6,17 @@ import time
 import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.dialects._base import UsageRules
+from groxy.dialects._base import Frame, UsageRules
 from groxy.dialects.chat import DIALECT
 from groxy.upstreams import discover
-from groxy.upstreams._base import BillField, Credentials
+from groxy.upstreams._base import BillField, Credentials, ErrorReply
 from groxy.upstreams.sandbox import UPSTREAM
 from groxy.upstreams.sandbox.faults import Repeats
 from groxy.upstreams.sandbox.transport import SandboxTransport
 from groxy.wire.http import Outgoing, Transport
 from tests.upstreams.sandbox.asking import body
 
+_FRAME = Frame(reply_id="r", created=1, count_input=lambda: 1)
 _URL = "sandbox://in-process/v1/chat/completions"
 
 
@@ -76,14 +77,15 @@ async def test_the_chat_dialect_reads_what_it_sends_streamed_and_whole():
         content = body(
             text, stream=True, stream_options={"include_usage": True}, reasoning_effort="high"
         )
-        relay = DIALECT.relay(DIALECT.decode_request(content), rules)
+        asked = DIALECT.decode_request(content)
+        relay = DIALECT.relay(asked, rules, _FRAME)
         reply = await _send(SandboxTransport(), content)
         async for chunk in reply.chunks():
             relay.feed(chunk)
         assert relay.failure is None
         assert relay.is_complete
         whole = await _send(SandboxTransport(), body(text, reasoning_effort="high"))
-        read = DIALECT.read_whole(await whole.read(100_000), rules)
+        read = DIALECT.read_whole(await whole.read(100_000), asked, rules, _FRAME)
         assert relay.reported_usage() == read.reported_usage()
         usage = read.reported_usage()
         assert usage is not None
@@ -117,6 +119,43 @@ async def test_an_account_has_a_pace():
 def test_a_pace_that_is_none_is_refused(pace):
     with pytest.raises(ValueError, match="tokens_per_s"):
         UPSTREAM.transport(Credentials(api_key="", options={"tokens_per_s": pace}))
+
+
+def _account(**options):
+    return Credentials(api_key="", options=options)
+
+
+def test_an_account_speaks_every_dialect_or_those_it_names():
+    every = ("chat", "responses", "messages", "completions", "embeddings")
+    assert UPSTREAM.dialects_of(_account()) == UPSTREAM.dialects == every
+    assert UPSTREAM.dialects_of(_account(dialects="messages, chat")) == ("messages", "chat")
+
+
+async def test_an_account_answers_in_no_other_dialect_than_it_speaks():
+    transport = UPSTREAM.transport(_account(dialects="messages,embeddings"))
+    assert transport is not None
+    base = UPSTREAM.address(_account())
+    messages = b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}'
+    assert (await _send(transport, messages, f"{base}/messages")).status == 200
+    vectors = b'{"model":"m","input":"Hi"}'
+    assert (await _send(transport, vectors, f"{base}/embeddings")).status == 200
+    assert (await _send(transport, body())).status == 404
+    chats = UPSTREAM.transport(_account(dialects="chat"))
+    assert chats is not None
+    assert (await _send(chats, body())).status == 200
+    assert (await _send(chats, vectors, f"{base}/embeddings")).status == 404
+
+
+@pytest.mark.parametrize("base_url", ["", "http://127.0.0.1:9001/v1"])
+def test_a_dialect_that_nobody_knows_is_refused(base_url):
+    account = Credentials(api_key="", base_url=base_url, options={"dialects": "chat,soap"})
+    with pytest.raises(ValueError, match="soap"):
+        UPSTREAM.transport(account)
+
+
+def test_an_error_of_messages_inside_a_200_is_read_by_its_type():
+    said = b'{"type":"error","error":{"type":"rate_limit_error","message":"No."}}'
+    assert UPSTREAM.read_error(ErrorReply(status=200, body=said)).kind is ErrorKind.UPSTREAM_LIMITED
 
 
 async def test_accounts_share_the_count_of_failures():

@@ -2,6 +2,9 @@
 
 import pytest
 
+from groxy.core.parts import Reasoning, Text, ToolCall, ToolResult
+from groxy.core.request import Message, Request, Role, ServerTool
+from groxy.upstreams.sandbox.seal import sealed
 from groxy.upstreams.sandbox.wording import spoken, thoughts, tools_to_call
 from tests.upstreams.sandbox.asking import request, tool
 
@@ -124,3 +127,37 @@ def test_results_are_told_and_not_called_for_again():
 def test_the_result_of_a_call_nobody_made_has_its_id_as_name():
     messages = [{"role": "tool", "tool_call_id": "call_9", "content": "x"}]
     assert "The tool `call_9` returned" in spoken(request(messages=messages))[0]
+
+
+def _canonical(*messages, **fields):
+    return Request(model="m", messages=messages, **fields)
+
+
+def _said(asked):
+    return spoken(asked)[0]
+
+
+def test_thoughts_that_came_back_are_noted():
+    user = Message(role=Role.USER, parts=(Text(text="Hi"),))
+    back = Reasoning(text="Hm.", encrypted=sealed("Hm.", b"one"))
+    asked = _canonical(user, Message(role=Role.ASSISTANT, parts=(back,)), user)
+    assert "I got my earlier thoughts back." in _said(asked)
+    foreign = Reasoning(text="Hm.", encrypted="gAAAA")
+    assert "thoughts" not in _said(_canonical(Message(role=Role.ASSISTANT, parts=(foreign,)), user))
+
+
+def test_tools_that_the_upstream_runs_are_named_once():
+    user = Message(role=Role.USER, parts=(Text(text="Hi"),))
+    kinds = ("web_search", "x_search", "web_search")
+    tools = tuple(ServerTool(kind=kind) for kind in kinds)
+    assert "I was offered web_search, x_search." in _said(_canonical(user, server_tools=tools))
+
+
+def test_results_in_a_message_of_the_user_are_told_in_order():
+    call = ToolCall(call_id="a", name="one", arguments="{}")
+    results = (ToolResult(call_id="a", text="1"), ToolResult(call_id="b", text="2"))
+    asked = _canonical(
+        Message(role=Role.ASSISTANT, parts=(call,)),
+        Message(role=Role.USER, parts=(*results, Text(text="Well?"))),
+    )
+    assert "`one` returned: “1”\nThe tool `b` returned: “2”" in _said(asked)

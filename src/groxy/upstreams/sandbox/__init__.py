@@ -4,21 +4,25 @@ With no account the gateway answers from here, and a user tests an application w
 ways an upstream can fail included (docs/guide/sandbox.md). An account with an address of its own is
 a stand-alone sandbox (`groxy sandbox`) and is reached over the network.
 
-A request's way: `server` routes it, `faults` reads what should go wrong, `brain` answers with
-events, `plan` writes them as timed steps, `playback` plays those.
+It speaks every dialect. A request's way: `server` finds the dialect by its path, which decodes it;
+`faults` reads what should go wrong, `brain` answers with events, `plan` has the dialect write them
+and makes timed steps of it, `playback` plays those. Embeddings go to `embedded` instead.
 """
 
 from groxy.core.errors import GroxyError
 from groxy.upstreams._base import (
+    DIALECTS_FIELD,
     AccountField,
     BillField,
     Credentials,
     ErrorReply,
     Upstream,
     UsageRules,
+    dialects_named,
 )
 from groxy.upstreams._xai_replies import read_xai_error
 from groxy.upstreams.sandbox.faults import Repeats
+from groxy.upstreams.sandbox.server import DIALECTS
 from groxy.upstreams.sandbox.transport import SandboxTransport
 from groxy.wire.http import Transport
 
@@ -31,6 +35,7 @@ class SandboxUpstream(Upstream):
     name = "sandbox"
     title = "Sandbox"
     base_url = "sandbox://in-process/v1"
+    dialects = DIALECTS
     serves_catalog = True
     translates_dialects = True
     accounts_rest = False  # It fails because it was asked to.
@@ -42,22 +47,27 @@ class SandboxUpstream(Upstream):
             name="tokens_per_s",
             help="How fast it answers, in tokens per second; as fast as it can when left out.",
         ),
+        DIALECTS_FIELD,
     )
 
     def __init__(self) -> None:
         self._repeats = Repeats()
 
+    def dialects_of(self, account: Credentials) -> tuple[str, ...]:
+        """Return the dialects that the account names, else all; `ValueError` for a strange one."""
+        return dialects_named(account, self.dialects)
+
     def read_error(self, reply: ErrorReply) -> GroxyError:
-        """Return what an error reply means: it fails as xAI does."""
+        """Return what an error reply means: it fails as xAI does, and on Messages as Anthropic."""
         return read_xai_error(reply)
 
     def transport(self, account: Credentials) -> Transport | None:
         """Return the sandbox in this process, unless the account has an address elsewhere."""
+        pace = _pace(account.options.get("tokens_per_s", ""))
+        dialects = self.dialects_of(account)
         if account.base_url:
             return None
-        return SandboxTransport(
-            tokens_per_s=_pace(account.options.get("tokens_per_s", "")), repeats=self._repeats
-        )
+        return SandboxTransport(tokens_per_s=pace, repeats=self._repeats, dialects=dialects)
 
 
 def _pace(text: str) -> float:

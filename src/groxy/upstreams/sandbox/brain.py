@@ -5,7 +5,7 @@ tools, fills schemas and thinks first when asked to, keeps to limits and stop te
 its tokens honestly. Must not talk to anyone, wait, or know any wire format.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain, cycle, islice, zip_longest
@@ -20,17 +20,19 @@ from groxy.core.events import (
     Finished,
     FinishReason,
     ReasoningDelta,
+    ReasoningSealed,
     Started,
     TextDelta,
     ToolCallDelta,
     UsageReported,
 )
 from groxy.core.money import Price, TokenPrice, cost_of
-from groxy.core.parts import File, Image, Reasoning, Text, ToolCall, ToolResult
 from groxy.core.request import OutputForm, Request, Tool, ToolUse
+from groxy.core.tokens import image_tokens, input_tokens
 from groxy.core.usage import Usage
 from groxy.upstreams.sandbox.faults import Script
 from groxy.upstreams.sandbox.schema import TooCostlyError, UnfillableError, fill
+from groxy.upstreams.sandbox.seal import check_seals, sealed
 from groxy.upstreams.sandbox.wording import FILLER, spoken, thoughts, tools_to_call
 from groxy.wire.json import decode_any, encode
 
@@ -42,10 +44,6 @@ PRICE = Price(
 )
 """What every model costs here: 2.00, 0.50 and 6.00 dollars per million tokens."""
 
-_TOKENS_PER_MESSAGE = 4
-_IMAGE_TOKENS: Mapping[str, int] = {"low": 256, "high": 1792}
-_IMAGE_TOKENS_AUTO = 1024
-"""xAI: a picture takes 256 to 1792 tokens (docs.x.ai, rate limits, 2026)."""
 _MAX_TOKENS = 200_000
 
 
@@ -79,6 +77,7 @@ class _Draft:
     pieces: list[str] = field(default_factory=list)
     calls: list[tuple[Tool, list[str]]] = field(default_factory=list)
     reason: FinishReason = FinishReason.STOP
+    stop_text: str = ""
     tokens: int = 0
     """Visible ones: the thoughts do not count against the limit, as at xAI."""
 
@@ -86,14 +85,12 @@ class _Draft:
 def reply_to(request: Request, script: Script, tokens: Tokens) -> Answer:
     """Return the answer to `request`; raise BAD_REQUEST where there can be none."""
     _check_tools(request)
+    check_seals(request)
     digest = blake2b(msgspec.json.encode(request), digest_size=16).digest()
     drafts = _drafts(request, script, tokens)
     usage = _usage(request, script, tokens, drafts)
     started = Started(reply_id=str(UUID(bytes=digest)), model_served=request.model, created=CREATED)
-    streams = [
-        _events_of(draft, choice, f"call_{digest.hex()[:16]}{choice:02x}", script)
-        for choice, draft in enumerate(drafts)
-    ]
+    streams = [_events_of(draft, choice, digest, script) for choice, draft in enumerate(drafts)]
     merged = streams[0] if len(streams) == 1 else _interleaved(streams)
     events = [started, *merged, UsageReported(usage=usage)]
     return Answer(started=started, events=events, usage=usage)
@@ -123,7 +120,8 @@ def _drafts(request: Request, script: Script, tokens: Tokens) -> list[_Draft]:
         if called:
             _add_calls(draft, called, tokens, limit)
         else:
-            _add_text(draft, _pieces(texts[choice], request, script, tokens), limit)
+            text, draft.stop_text = _cut(texts[choice], request.options.stop)
+            _add_text(draft, _pieces(text, request, script, tokens), limit)
         room -= draft.tokens + len(thought)
         if room < 0:
             raise _bad(f"The sandbox writes {_MAX_TOKENS} tokens at most. Ask for less.")
@@ -147,15 +145,23 @@ def _add_calls(
 
 def _add_text(draft: _Draft, pieces: list[str], limit: int) -> None:
     if len(pieces) > limit:
-        pieces, draft.reason = pieces[:limit], FinishReason.LENGTH
+        pieces, draft.reason, draft.stop_text = pieces[:limit], FinishReason.LENGTH, ""
     draft.pieces, draft.tokens = pieces, len(pieces)
 
 
+def _cut(text: str, stops: tuple[str, ...]) -> tuple[str, str]:
+    """Return a text up to its first stop text, and that; "" when there is none."""
+    cuts = [(at, stop) for stop in stops if stop and (at := text.find(stop)) >= 0]
+    if not cuts:
+        return text, ""
+    at, stop = min(cuts)
+    return text[:at], stop
+
+
 def _pieces(text: str, request: Request, script: Script, tokens: Tokens) -> list[str]:
-    """Return a text as it is sent, token by token: cut at stop texts, or drawn out."""
+    """Return a text as it is sent, token by token, drawn out where the script asks for it."""
     options = request.options
-    cuts = [at for stop in options.stop if stop and (at := text.find(stop)) >= 0]
-    pieces = tokens.split(text[: min(cuts)] if cuts else text)
+    pieces = tokens.split(text)
     if script.tokens is None or options.output_form is not OutputForm.TEXT:
         return pieces
     filler = cycle(chain.from_iterable(tokens.split(sentence) for sentence in FILLER))
@@ -187,10 +193,15 @@ def _filled(schema: bytes, what: str) -> str:
         raise _bad(f"The sandbox cannot fill {what}: {error}.") from None
 
 
-def _events_of(draft: _Draft, choice: int, call_id: str, script: Script) -> list[Event]:
+def _events_of(draft: _Draft, choice: int, digest: bytes, script: Script) -> list[Event]:
     events: list[Event] = [
         ReasoningDelta(text=piece, choice=choice) for piece in draft.thoughts if piece
     ]
+    if events:
+        # Chat has no field for it, as at xAI.
+        seal = sealed("".join(draft.thoughts), digest + bytes((choice,)))
+        events.append(ReasoningSealed(encrypted=seal, choice=choice))
+    call_id = f"call_{digest.hex()[:16]}{choice:02x}"
     for index, (tool, pieces) in enumerate(draft.calls):
         # xAI sends a call whole; OpenAI begins with an empty one and adds fragments.
         head = "" if script.fragments else "".join(pieces)
@@ -205,7 +216,7 @@ def _events_of(draft: _Draft, choice: int, call_id: str, script: Script) -> list
         events.append(call)
         events += [ToolCallDelta(index=index, arguments=piece, choice=choice) for piece in rest]
     events += [TextDelta(text=piece, choice=choice) for piece in draft.pieces if piece]
-    events.append(Finished(reason=draft.reason, choice=choice))
+    events.append(Finished(reason=draft.reason, choice=choice, stop_text=draft.stop_text))
     return events
 
 
@@ -215,14 +226,7 @@ def _interleaved(streams: list[list[Event]]) -> Iterable[Event]:
 
 
 def _usage(request: Request, script: Script, tokens: Tokens, drafts: list[_Draft]) -> Usage:
-    images = sum(
-        _IMAGE_TOKENS.get(part.detail, _IMAGE_TOKENS_AUTO)
-        for message in request.messages
-        for part in message.parts
-        if isinstance(part, Image)
-    )
-    formatting = _TOKENS_PER_MESSAGE * len(request.messages)
-    read = images + formatting + tokens.count(_prompt_text(request))
+    images, read = image_tokens(request), input_tokens(request, tokens)
     thought = sum(len(draft.thoughts) for draft in drafts)
     usage = Usage(
         input_tokens=read,
@@ -232,23 +236,6 @@ def _usage(request: Request, script: Script, tokens: Tokens, drafts: list[_Draft
         reasoning_tokens=thought,
     )
     return msgspec.structs.replace(usage, cost_ticks=cost_of(usage, PRICE))
-
-
-def _prompt_text(request: Request) -> str:
-    """Return all text of a request that a model would read."""
-    pieces = [tool.name + tool.description + tool.parameters.decode() for tool in request.tools]
-    if request.options.output_form is OutputForm.SCHEMA:
-        pieces.append(request.options.output_schema.decode())
-    for message in request.messages:
-        for part in message.parts:
-            match part:
-                case Text(text=text) | ToolResult(text=text) | Reasoning(text=text):
-                    pieces.append(text)
-                case ToolCall(name=name, arguments=arguments):
-                    pieces.append(name + arguments)
-                case Image() | File():
-                    pass
-    return "\n".join(pieces)
 
 
 def _bad(message: str) -> GroxyError:

@@ -1,8 +1,8 @@
 """What errors look like on the wire, in the shapes of the upstreams that the sandbox stands in for.
 
-In: a status and words, or a `Script` that asks for a failure. Out: status, headers and body, or the
-event that ends a stream. Shapes and texts as real clients met them (sources: docs/upstreams and the
-vendors' pages, 2026-08). Must not decide when to fail.
+In: a `Script` that asks for a failure, or the sandbox's own refusal, and the dialect it goes out
+in. Out: status, headers and body, or the event that ends a stream. Shapes and texts as real clients
+met them (sources: docs/upstreams and the vendors' pages, 2026-08). Must not decide when to fail.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.upstreams.sandbox.faults import Script
 from groxy.wire.json import encode
 
-_BAD_REQUEST, _FORBIDDEN, _NOT_FOUND = 400, 403, 404
+_BAD_REQUEST, _FORBIDDEN, _NOT_FOUND, _INTERNAL = 400, 403, 404, 500
 _CODES: Mapping[int, str] = {
     400: "Client specified an invalid argument",
     401: "The request does not have valid authentication credentials",
@@ -31,6 +31,20 @@ _OPENAI_TYPES: Mapping[int, str] = {
     404: "not_found_error",
     429: "rate_limit_error",
 }
+_ANTHROPIC_TYPES: Mapping[int, str] = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+"""pypi anthropic 2.11.0; a 529 is theirs alone, so other servers say overloaded with a 503."""
 _HTML = """<!DOCTYPE html>
 <html><head><title>{status} {phrase}</title></head>
 <body><center><h1>{status} {phrase}</h1></center><hr><center>groxy-sandbox</center></body></html>
@@ -57,9 +71,10 @@ class Failure:
     body: bytes
 
 
-def failure_of(script: Script) -> Failure | None:
+def failure_of(script: Script, dialect: str = "chat") -> Failure | None:
     """Return the reply that `script` asks for in place of an answer; None when it asks for none."""
     status, message = script.status, ""
+    shape = script.shape or usual_shape(dialect)
     if script.wrong_key:
         status, message = status or _BAD_REQUEST, _WRONG_KEY
     elif script.no_credits:
@@ -69,24 +84,37 @@ def failure_of(script: Script) -> Failure | None:
     elif script.refused:
         status, message = status or _FORBIDDEN, _REFUSED
     elif script.error_200:
-        return _failure(HTTPStatus.OK, script.shape, _UNAVAILABLE, status=503)
+        return _failure(HTTPStatus.OK, shape, _UNAVAILABLE, status=503)
     if not status:
         return None
     message = message or f"The sandbox was asked to answer with status {status}."
-    return _failure(status, script.shape, message, retry_after=script.retry_after)
+    return _failure(status, shape, message, retry_after=script.retry_after)
 
 
-def failure_from(error: GroxyError) -> Failure:
+def failure_from(error: GroxyError, dialect: str = "chat") -> Failure:
     """Return the reply to a request that the sandbox itself refuses."""
     status = _NOT_FOUND if error.kind is ErrorKind.UNKNOWN_MODEL else error.facts.status
-    return _failure(status, "xai", error.message)
+    return _failure(status, usual_shape(dialect), error.message)
 
 
-def stream_error(shape: str) -> bytes:
-    """Return the data of the event that ends a stream with an error."""
+def usual_shape(dialect: str) -> str:
+    """Return the shape that errors have where nobody asked for another."""
+    return "anthropic" if dialect == "messages" else "xai"
+
+
+def stream_error(shape: str, dialect: str = "chat", sequence_number: int = 0) -> bytes:
+    """Return the event that ends a stream with an error, with its empty line.
+
+    Messages and Responses have one form of their own for it; `shape` says which one chat and
+    completions have.
+    """
+    if dialect == "messages":
+        return b"event: error\ndata: " + _body("anthropic", 503, _BROKE_OFF) + b"\n\n"
+    if dialect == "responses":
+        return b"event: response.failed\ndata: " + _failed_response(sequence_number) + b"\n\n"
     if shape == "openrouter":
         # An error chunk is a chunk: same fields, and the finish reason says "error".
-        return encode(
+        data = encode(
             {
                 "id": "gen-sandbox",
                 "object": "chat.completion.chunk",
@@ -97,7 +125,28 @@ def stream_error(shape: str) -> bytes:
                 "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
             }
         )
-    return _body(shape, 503, _BROKE_OFF).rstrip().replace(b"\n", b" ")
+    else:
+        data = _body(shape, 503, _BROKE_OFF).rstrip().replace(b"\n", b" ")
+    return b"data: " + data + b"\n\n"
+
+
+def _failed_response(sequence_number: int) -> bytes:
+    """Return the end of a Responses stream: the error is inside the response, never beside it."""
+    return encode(
+        {
+            "type": "response.failed",
+            "sequence_number": sequence_number,
+            "response": {
+                "id": "sandbox",
+                "object": "response",
+                "created_at": 0,
+                "model": "sandbox",
+                "status": "failed",
+                "output": [],
+                "error": {"code": _CODES[503], "message": _BROKE_OFF},
+            },
+        }
+    )
 
 
 def _failure(
@@ -117,6 +166,10 @@ def _body(shape: str, status: int, message: str) -> bytes:
             return _HTML.format(status=status, phrase=_phrase(status)).encode()
         case "openai":
             body = {"error": _openai_error(status, message)}
+        case "anthropic":
+            usual = "invalid_request_error" if status < _INTERNAL else "api_error"
+            kind = _ANTHROPIC_TYPES.get(status, usual)
+            body = {"type": "error", "error": {"type": kind, "message": message}}
         case "openrouter":
             body = {"error": {"code": status, "message": message}, "user_id": "sandbox"}
         case "cloudflare":
@@ -128,7 +181,7 @@ def _body(shape: str, status: int, message: str) -> bytes:
 
 
 def _openai_error(status: int, message: str) -> dict[str, object]:
-    is_callers = status < HTTPStatus.INTERNAL_SERVER_ERROR
+    is_callers = status < _INTERNAL
     kind = "invalid_request_error" if is_callers else "server_error"
     code = "rate_limit_exceeded" if status == HTTPStatus.TOO_MANY_REQUESTS else None
     kind = _OPENAI_TYPES.get(status, kind)

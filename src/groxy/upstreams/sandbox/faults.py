@@ -17,7 +17,7 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.parts import Text
 from groxy.core.request import Message, Request, Role
 
-SHAPES = ("xai", "openai", "openrouter", "cloudflare", "html")
+SHAPES = ("xai", "openai", "anthropic", "openrouter", "cloudflare", "html")
 USAGES = ("honest", "none", "cumulative", "zero")
 
 _OPENING = "[[sandbox"
@@ -34,7 +34,8 @@ class Script:
     """What the sandbox is to do beside answering. Field and word have the same name."""
 
     status: int = 0
-    shape: str = "xai"
+    shape: str = ""
+    """Empty for the usual one of the dialect that the request came in."""
     retry_after: float | None = None
     wrong_key: bool = False
     no_credits: int = 0

@@ -1,9 +1,10 @@
 """The sandbox as a server: a request's method, path and body in, a reply out.
 
 `Sandbox.answer` is the one place that answers, for the gateway in-process (`transport`) and for
-`create_app`, which serves the same over HTTP as a plain ASGI application. Routes: chat completions,
-the model list, the key and the health. Replies are deterministic but for the ways to fail that a
-request asks for (`faults`). Must not read settings, and keeps nothing but a bounded count of calls.
+`create_app`, which serves the same over HTTP as a plain ASGI application. Routes: every dialect
+that produces text, each by its path; embeddings and tokens; the model list, the key and the health.
+Replies are deterministic but for the ways to fail that a request asks for (`faults`). Must not read
+settings, and keeps nothing but a bounded count of calls.
 """
 
 import asyncio
@@ -13,12 +14,28 @@ from hashlib import blake2b
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.request import Request, Role
-from groxy.dialects.chat import DIALECT
+from groxy.dialects._base import CallersEnd
+from groxy.dialects.chat import DIALECT as CHAT
+from groxy.dialects.completions import DIALECT as COMPLETIONS
+from groxy.dialects.embeddings import DIALECT as EMBEDDINGS
+from groxy.dialects.messages import DIALECT as MESSAGES
+from groxy.dialects.responses import DIALECT as RESPONSES
 from groxy.upstreams.sandbox.brain import CREATED, reply_to
+from groxy.upstreams.sandbox.embedded import order_of, reply_pieces, request_of
 from groxy.upstreams.sandbox.failures import Failure, failure_from, failure_of
 from groxy.upstreams.sandbox.faults import Repeats, Script, take_script, without_failures
-from groxy.upstreams.sandbox.plan import Step, split, stream_steps, whole_body, whole_steps
+from groxy.upstreams.sandbox.plan import (
+    Step,
+    Writing,
+    split,
+    stream_steps,
+    whole_body,
+    whole_steps,
+)
 from groxy.upstreams.sandbox.playback import Counts, Playback
+from groxy.upstreams.sandbox.seal import carried
+from groxy.upstreams.sandbox.tokenized import tokenize_request, tokenized
+from groxy.upstreams.sandbox.vectors import best_embedder
 from groxy.wire.asgi import AsgiApp, AsgiClient, Receive, Scope, Send, header, read_body
 from groxy.wire.json import encode
 from groxy.wire.tokens import SplintrCounter
@@ -27,7 +44,16 @@ DEFAULT_MODELS = ("grok-4.7", "grok-4.3", "grok-4.20-reasoning", "grok-4.20-non-
 """What the list shows when no models are given; every other one is answered as well."""
 MAX_BODY_BYTES = 64 * 1024 * 1024
 SCRIPT_HEADER = "x-sandbox"
+DIALECTS = ("chat", "responses", "messages", "completions", "embeddings")
+"""All that it speaks, best first."""
 
+_SPOKEN: tuple[CallersEnd, ...] = (CHAT, RESPONSES, MESSAGES, COMPLETIONS)
+_TEXT = {dialect.upstream_path: dialect for dialect in _SPOKEN}
+_TOKENIZE = "/tokenize-text"
+_KEEPS_NOTHING = (
+    "The sandbox keeps no replies, so it cannot go on from one. "
+    "Send the whole conversation as `input`, or ask through Groxy, which keeps them."
+)
 _JSON = {"content-type": "application/json"}
 _STREAM = {"content-type": "text/event-stream", "cache-control": "no-cache"}
 
@@ -45,15 +71,17 @@ class SandboxReply:
 
 
 class Sandbox:
-    """Answers requests. `models` are all that it serves, none means any."""
+    """Answers requests. `models` are all that it serves, none means any; `dialects` it speaks."""
 
     def __init__(
         self,
         models: Sequence[str] = (),
         tokens_per_s: float = 0.0,
         repeats: Repeats | None = None,
+        dialects: Sequence[str] = DIALECTS,
     ) -> None:
         self.counts = Counts()
+        self._dialects = frozenset(dialects)
         self._models = tuple(models)
         self._known = frozenset(models)
         self._pace = tokens_per_s
@@ -71,27 +99,30 @@ class Sandbox:
         try:
             return self._route(method, path, headers, body)
         except GroxyError as error:
-            return self.refuse(error)
+            return self.refuse(error, path)
 
-    def refuse(self, error: GroxyError) -> SandboxReply:
+    def refuse(self, error: GroxyError, path: str = "") -> SandboxReply:
         """Return the reply to a request that is not answered because of `error`."""
-        return self._failed(failure_from(error))
+        dialect = _TEXT.get(_plain(path))
+        return self._failed(failure_from(error, dialect.name if dialect else ""))
 
     def _route(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> SandboxReply:
-        path = path.partition("?")[0].rstrip("/")
-        if path.startswith("/api/"):
-            path = path.removeprefix("/api")
-        path = path.removeprefix("/v1")
-        is_chat = path == DIALECT.upstream_path
-        if method != ("POST" if is_chat else "GET"):
+        path = _plain(path)
+        dialect = _TEXT.get(path)
+        posts = dialect is not None or path in (EMBEDDINGS.upstream_path, _TOKENIZE)
+        if method != ("POST" if posts else "GET"):
             raise GroxyError(ErrorKind.WRONG_METHOD, f"{method} is not allowed here.")
-        if is_chat:
-            return self._chat(headers, body)
+        if dialect is not None:
+            return self._text(dialect, headers, body)
         if path.startswith("/models/"):
             return self._json(_model(self._checked(path.removeprefix("/models/"))))
         match path:
+            case EMBEDDINGS.upstream_path:
+                return self._embedded(headers, body)
+            case _ if path == _TOKENIZE:
+                return self._tokenized(headers, body)
             case "/models":
                 models = self._models or DEFAULT_MODELS
                 return self._json({"object": "list", "data": [_model(name) for name in models]})
@@ -100,32 +131,65 @@ class Sandbox:
             case "/health":
                 return self._json({"status": "ok", **asdict(self.counts)})
             case _:
-                raise GroxyError(ErrorKind.NOT_FOUND, "The sandbox has no such path.")
+                raise _no_such_path()
 
-    def _chat(self, headers: Mapping[str, str], body: bytes) -> SandboxReply:
-        asked = DIALECT.decode_request(body)
-        request = DIALECT.canonical(asked)
+    def _text(self, dialect: CallersEnd, headers: Mapping[str, str], body: bytes) -> SandboxReply:
+        if dialect.name not in self._dialects:
+            raise _no_such_path()
+        asked = dialect.decode_request(carried(body) if dialect is MESSAGES else body)
+        if asked.continues:
+            raise GroxyError(ErrorKind.BAD_REQUEST, _KEEPS_NOTHING, param="previous_response_id")
+        script, request = self._scripted(dialect.canonical(asked), headers)
+        if script.error_after is not None and not asked.stream:
+            script = replace(script, error_200=True)
+        if failure := failure_of(script, dialect.name):
+            return self._failed(failure, after_s=script.slow_first)
+        answer = reply_to(request, script, self._tokens)
+        writing = Writing(answer=answer, dialect=dialect, asked=asked, script=script)
+        pace = self._pace if script.pace is None else script.pace
+        if asked.stream:
+            steps = stream_steps(writing, pace=pace)
+            takes_time = bool(pace or script.slow_first or script.stall_after)
+            return self._reply(_STREAM, steps, script, takes_time=takes_time)
+        wait_s = script.slow_first + (answer.usage.output_tokens / pace if pace else 0)
+        return self._whole((whole_body(writing),), script, wait_s)
+
+    def _embedded(self, headers: Mapping[str, str], body: bytes) -> SandboxReply:
+        if EMBEDDINGS.name not in self._dialects:
+            raise _no_such_path()
+        wanted = EMBEDDINGS.wanted(EMBEDDINGS.decode_request(body))
+        script, request = self._scripted(request_of(wanted), headers)
+        if script.error_after is not None:
+            script = replace(script, error_200=True)
+        if failure := failure_of(script, EMBEDDINGS.name):
+            return self._failed(failure, after_s=script.slow_first)
+        embedder = best_embedder()
+        order = order_of(wanted, request, embedder, self._tokens)
+        return self._whole(reply_pieces(order, script, embedder), script, script.slow_first)
+
+    def _tokenized(self, headers: Mapping[str, str], body: bytes) -> SandboxReply:
+        script, request = self._scripted(tokenize_request(body), headers)
+        if failure := failure_of(script):
+            return self._failed(failure, after_s=script.slow_first)
+        return self._whole((tokenized(request, self._tokens),), script, script.slow_first)
+
+    def _scripted(self, request: Request, headers: Mapping[str, str]) -> tuple[Script, Request]:
+        """Return what a request asks to go wrong this time, and the request without that."""
         self._checked(request.model)
         script, request = take_script(request, headers.get(SCRIPT_HEADER, ""))
         if script.times is not None:
             calls = self._repeats.call(_message_key(request, script))
             script = script if calls < script.times else without_failures(script)
-        if script.error_after is not None and not asked.stream:
-            script = replace(script, error_200=True)
-        if failure := failure_of(script):
-            return self._failed(failure, after_s=script.slow_first)
-        reply = reply_to(request, script, self._tokens)
-        pace = self._pace if script.pace is None else script.pace
-        if asked.stream:
-            steps = stream_steps(reply, script, wants_usage=asked.wants_usage, pace=pace)
-            takes_time = bool(pace or script.slow_first or script.stall_after)
-            return self._reply(_STREAM, steps, script, takes_time=takes_time)
-        written = whole_body(reply, script)
-        wait_s = script.slow_first + (reply.usage.output_tokens / pace if pace else 0)
+        return script, request
+
+    def _whole(self, pieces: Iterable[bytes], script: Script, wait_s: float) -> SandboxReply:
         if script.stall_after or script.cut_after is not None or script.garbage_after is not None:
-            return self._reply(_JSON, whole_steps(written, script), script, after_s=wait_s)
-        headers = _JSON | {"content-length": str(len(written))}
-        return self._reply(headers, (written,), script, after_s=wait_s)
+            steps = whole_steps(b"".join(pieces), script)
+            return self._reply(_JSON, steps, script, after_s=wait_s)
+        headers = _JSON
+        if isinstance(pieces, tuple):
+            headers = _JSON | {"content-length": str(sum(map(len, pieces)))}
+        return self._reply(headers, pieces, script, after_s=wait_s)
 
     def _reply(
         self,
@@ -199,7 +263,7 @@ class _App:
         try:
             body = await read_body(scope, receive, limit=MAX_BODY_BYTES)
         except GroxyError as error:
-            return self._sandbox.refuse(error)
+            return self._sandbox.refuse(error, scope["path"])
         return self._sandbox.answer(scope["method"], scope["path"], {SCRIPT_HEADER: script}, body)
 
 
@@ -232,6 +296,18 @@ async def _send(reply: SandboxReply, client: AsgiClient) -> None:
     except GroxyError:
         return  # Without a last message, the server drops the connection.
     await client.send(b"", is_last=True)
+
+
+def _plain(path: str) -> str:
+    """Return a path without its query, `/api` and `/v1`."""
+    path = path.partition("?")[0].rstrip("/")
+    if path.startswith("/api/"):
+        path = path.removeprefix("/api")
+    return path.removeprefix("/v1")
+
+
+def _no_such_path() -> GroxyError:
+    return GroxyError(ErrorKind.NOT_FOUND, "The sandbox has no such path.")
 
 
 def _message_key(request: Request, script: Script) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.upstreams.sandbox.faults import Repeats
-from groxy.upstreams.sandbox.server import Sandbox, SandboxReply
+from groxy.upstreams.sandbox.server import DIALECTS, Sandbox, SandboxReply
 from groxy.wire.http import Outgoing, Reply
 
 
@@ -24,8 +24,9 @@ class SandboxTransport:
         models: Sequence[str] = (),
         tokens_per_s: float = 0.0,
         repeats: Repeats | None = None,
+        dialects: Sequence[str] = DIALECTS,
     ) -> None:
-        self._sandbox = Sandbox(models, tokens_per_s, repeats)
+        self._sandbox = Sandbox(models, tokens_per_s, repeats, dialects)
 
     async def send(self, outgoing: Outgoing) -> Reply:
         """Answer a request and return once the reply's head would be there."""

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 
 from groxy.core.parts import File, Image, Text, ToolCall, ToolResult
 from groxy.core.request import Message, Request, Role, Tool, ToolUse
+from groxy.upstreams.sandbox.seal import has_thoughts_back
 
 _MAX_READ = 20_000
 """Characters of a user's text in which names of tools are looked for."""
 _QUOTE = 280
+_LONGEST_NAME = 64
 _OPENINGS = (
     "**This is the Groxy sandbox**, not a real model.",
     "**Hello from the Groxy sandbox**: no real model was asked.",
@@ -55,11 +57,13 @@ def spoken(request: Request) -> list[str]:
         said = "\n".join(f"The tool `{name}` returned: {_quoted(text)}" for name, text in results)
     else:
         said = _about_the_user(request)
+    noted = _noted(request)
     first = request.options.seed or 0
     return [
         "\n\n".join(
             (
                 _OPENINGS[variant % len(_OPENINGS)],
+                *((noted,) if noted else ()),
                 said,
                 _CLOSINGS[variant // len(_OPENINGS) % len(_CLOSINGS)].format(model=request.model),
             )
@@ -111,6 +115,15 @@ def _plain(text: str) -> str:
     return re.sub(r"[\W_]+", " ", text.lower()).strip()
 
 
+def _noted(request: Request) -> str:
+    """Return what came along unseen: earlier thoughts, and tools that a real model runs itself."""
+    lines = ["I got my earlier thoughts back."] if has_thoughts_back(request) else []
+    if request.server_tools:
+        kinds = dict.fromkeys(tool.kind[:_LONGEST_NAME] for tool in request.server_tools)
+        lines.append(f"I was offered {', '.join(kinds)}.")
+    return " ".join(lines)
+
+
 def _about_the_user(request: Request) -> str:
     last = _last_of(request, Role.USER)
     lines = []
@@ -146,12 +159,12 @@ def _results(request: Request) -> list[tuple[str, str]]:
     }
     found: list[tuple[str, str]] = []
     for message in reversed(request.messages):
-        if message.role is not Role.TOOL:
+        results = [part for part in message.parts if isinstance(part, ToolResult)]
+        if not results:
             break
         found += [
             (called.get(part.call_id) or message.name or part.call_id, part.text)
-            for part in message.parts
-            if isinstance(part, ToolResult)
+            for part in reversed(results)
         ]
     return found[::-1]
 
