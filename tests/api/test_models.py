@@ -1,3 +1,5 @@
+import pytest
+
 from groxy.api.models import written_model
 from groxy.routing.catalog import Catalog
 from tests.inprocess import application, ask
@@ -70,4 +72,59 @@ async def test_a_name_that_no_model_can_have_is_not_looked_up(tmp_path):
 
         assert answer.status == 404
         assert len(answer.body) < 1000
-        assert not any("xxx" in name for name in app.router._able)
+        assert not any("xxx" in str(name) for name in app.router._able)
+
+
+ANTHROPIC = {"anthropic-version": "2023-06-01"}
+
+
+async def test_anthropics_clients_get_their_own_list_with_names_that_they_accept(tmp_path):
+    async with application(tmp_path) as app:
+        listed = (await ask(app, "GET", "/v1/models", headers=ANTHROPIC)).json
+    assert listed.keys() == {"data", "has_more", "first_id", "last_id"}
+    names = [model["id"] for model in listed["data"]]
+    assert "claude-grok-4-7" in names
+    assert "grok-4.7" in names
+    assert names.index("claude-grok-4-7") < names.index("grok-4.7")
+    assert {model["type"] for model in listed["data"]} == {"model"}
+    assert listed["first_id"] == names[0]
+
+
+@pytest.mark.parametrize("name", ["claude-grok-4-7", "grok-4.7"])
+async def test_one_model_has_anthropics_shape_for_them(tmp_path, name):
+    async with application(tmp_path) as app:
+        model = (await ask(app, "GET", f"/v1/models/{name}", headers=ANTHROPIC)).json
+    assert model == {
+        "type": "model",
+        "id": name,
+        "display_name": "Grok 4.7",
+        "created_at": "2026-09-21T00:00:00Z",
+    }
+
+
+async def test_xais_clients_find_language_models_with_prices_in_its_unit(tmp_path):
+    async with application(tmp_path) as app:
+        listed = (await ask(app, "GET", "/v1/language-models")).json["models"]
+        one = (await ask(app, "GET", "/v1/language-models/grok-4.7")).json
+    (found,) = [model for model in listed if model["id"] == "grok-4.7"]
+    assert found == one
+    # US cents for 100 million tokens: two dollars a million.
+    assert found["prompt_text_token_price"] == 20_000
+
+
+async def test_embedding_models_stand_in_a_list_of_their_own(tmp_path):
+    async with application(tmp_path) as app:
+        listed = (await ask(app, "GET", "/v1/embedding-models")).json["models"]
+    assert [model["id"] for model in listed] == ["v1"]
+
+
+async def test_anthropics_list_comes_in_pages_where_they_are_asked_for(tmp_path):
+    async with application(tmp_path) as app:
+        every = (await ask(app, "GET", "/v1/models", headers=ANTHROPIC)).json["data"]
+        query = "limit=2"
+        first = (await ask(app, "GET", "/v1/models", headers=ANTHROPIC, query=query)).json
+        query = f"limit=1000&after_id={first['last_id']}"
+        rest = (await ask(app, "GET", "/v1/models", headers=ANTHROPIC, query=query)).json
+    assert first["has_more"]
+    assert not rest["has_more"]
+    assert first["data"] + rest["data"] == every

@@ -32,6 +32,13 @@ async def test_a_base_url_without_v1_is_recognised(tmp_path):
     assert "/v1/chat/completions" in answer.error["message"]
 
 
+async def test_a_base_url_with_v1_too_much_is_recognised(tmp_path):
+    async with application(tmp_path) as app:
+        answer = await ask(app, "POST", "/v1/v1/messages")
+
+    assert "without /v1" in answer.error["message"]
+
+
 async def test_clients_made_for_openrouter_find_the_same_under_api(tmp_path):
     async with application(tmp_path) as app:
         plain = await ask(app, "GET", "/v1/models")

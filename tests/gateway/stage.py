@@ -3,13 +3,17 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace as dataclass_replace
 from typing import Any, cast
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.ids import new_request_id
+from groxy.dialects._base import Dialect
 from groxy.dialects.chat import DIALECT
+from groxy.dialects.messages import DIALECT as MESSAGES
+from groxy.dialects.responses import DIALECT as RESPONSES
 from groxy.gateway import Call, Gateway, Limits
+from groxy.gateway.memory import Memory
 from groxy.gateway.vigil import Deadlines
 from groxy.ledger.journal import Journal
 from groxy.observe.metrics import Metrics
@@ -19,6 +23,8 @@ from groxy.routing.catalog import Catalog
 from groxy.routing.pools import Pool
 from groxy.routing.router import Router
 from groxy.store.entries import AttemptEntry, RequestEntry
+from groxy.store.kept import Kept, KeptRow, KeptStore
+from groxy.store.secrets import InstallationSecret
 from groxy.upstreams._base import Credentials
 from groxy.upstreams.xai import UPSTREAM as XAI
 from groxy.wire.http import Outgoing
@@ -151,11 +157,15 @@ class Books:
     def __init__(self) -> None:
         self.requests: list[RequestEntry] = []
         self.attempts: list[AttemptEntry] = []
+        self.shelf = Shelf()
         self.failure: GroxyError | None = None
         self.on_submit: Callable[[], object] = lambda: None
 
     def submit(
-        self, request: RequestEntry, attempts: Sequence[AttemptEntry]
+        self,
+        request: RequestEntry,
+        attempts: Sequence[AttemptEntry],
+        kept: Sequence[KeptRow] = (),
     ) -> "asyncio.Future[None]":
         self.on_submit()
         committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -164,8 +174,69 @@ class Books:
             return committed
         self.requests.append(request)
         self.attempts.extend(attempts)
+        for row in kept:
+            self.shelf.add(row)
         committed.set_result(None)
         return committed
+
+
+class Shelf:
+    """A `KeptStore` in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Kept] = {}
+
+    def row(self, kept: Kept) -> KeptRow:
+        """Return a row whose content is not sealed."""
+        values = {name: getattr(kept, name) for name in KeptRow._fields if name != "sealed"}
+        return KeptRow(**values, sealed=kept.content)
+
+    def add(self, row: KeptRow) -> None:
+        """Keep what the books have committed."""
+        values = row._asdict()
+        content = values.pop("sealed")
+        self.kept[row.id] = Kept(**values, content=content)
+
+    async def put(self, kept: Kept) -> None:
+        assert kept.id not in self.kept
+        self.kept[kept.id] = kept
+
+    async def get(self, name: str, owner: str, kind: str) -> Kept | None:
+        return (await self.many([name], owner, kind)).get(name)
+
+    async def many(self, ids: Sequence[str], owner: str, kind: str) -> dict[str, Kept]:
+        found = (self.kept[one] for one in ids if one in self.kept)
+        return {kept.id: kept for kept in found if (kept.owner, kept.kind) == (owner, kind)}
+
+    async def chain(
+        self, name: str, owner: str, kind: str, *, param: str | None = None
+    ) -> list[Kept]:
+        kept = await self.get(name, owner, kind)
+        if kept is None:
+            raise GroxyError(ErrorKind.NOT_FOUND, "There is no such reply.", param=param)
+        earlier = await self.chain(kept.parent, owner, kind) if kept.parent else []
+        return [*earlier, kept]
+
+    async def delete(self, name: str, owner: str, kind: str) -> bool:
+        return self.kept.pop(name, None) is not None
+
+    async def replace(self, name: str, owner: str, state: str, content: bytes) -> bool:
+        self.kept[name] = dataclass_replace(self.kept[name], state=state, content=content)
+        return True
+
+    async def take(self, name: str, owner: str, kind: str) -> Kept | None:
+        kept = await self.get(name, owner, kind)
+        if kept is not None and kept.state != "pending":
+            del self.kept[name]
+        return kept
+
+    async def renew(self, ids: Sequence[str], lease_ms: int) -> int:
+        for name in ids:
+            self.kept[name] = dataclass_replace(self.kept[name], lease_ms=lease_ms)
+        return len(ids)
+
+
+SECRET = InstallationSecret(b"s" * 32)
 
 
 class Words:
@@ -187,6 +258,8 @@ class Stage:
         self.directory = Directory()
         self.directory.replace(self._account(number, seat) for number, seat in enumerate(seats))
         catalog = Catalog.load()
+        self.shelf = self.books.shelf
+        self.fetched: list[str] = []
         self.gateway = Gateway(
             router=Router(catalog, self.directory, max_candidates=3),
             directory=self.directory,
@@ -199,7 +272,14 @@ class Stage:
                 streams_by_default=False,
                 logs_requests=False,
             ),
+            ends={end.name: end for end in (DIALECT, RESPONSES, MESSAGES)},
+            memory=Memory(kept=cast("KeptStore", self.shelf), secret=SECRET),
+            fetch=self._fetch,
         )
+
+    async def _fetch(self, url: str, param: str) -> str:
+        self.fetched.append(url)
+        return "data:image/png;base64,AAAA"
 
     @staticmethod
     def _account(number: int, seat: Seat) -> Account:
@@ -223,14 +303,23 @@ class Stage:
         await self.send(json.dumps(body | {"stream": stream} | fields).encode())
         return self.client
 
-    async def send(self, body: bytes) -> None:
+    async def send(
+        self, body: bytes, *, dialect: Dialect = DIALECT, key_id: str = "key-1"
+    ) -> Client:
+        """Send a body through the pipeline; return what the client got."""
         call = Call(
             request_id=new_request_id(),
-            dialect=DIALECT,
-            caller=Caller(key_id="key-1", name="test"),
+            dialect=dialect,
+            caller=Caller(key_id=key_id, name="test"),
             body=body,
         )
         await self.gateway.answer(call, self.client)
+        return self.client
+
+    async def once_more(self, fields: object, **more: Any) -> Client:
+        """Send one more request, for a new client."""
+        self.client = Client()
+        return await self.send(json.dumps(fields).encode(), **more)
 
     @property
     def entry(self) -> RequestEntry:

@@ -13,9 +13,20 @@ from contextlib import suppress
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.ids import new_request_id
-from groxy.dialects.chat import DIALECT
+from groxy.dialects._base import Dialect
+from groxy.dialects.chat import DIALECT as CHAT
+from groxy.dialects.messages import DIALECT as MESSAGES
 from groxy.observe.logs import get_logger
-from groxy.wire.asgi import AsgiApp, Headers, Message, Receive, Scope, Send, header
+from groxy.wire.asgi import (
+    BODY_IS_READ,
+    AsgiApp,
+    Headers,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    header,
+)
 
 _MOST_DISCARDED_BYTES = 64 * 1024 * 1024
 _LONGEST_DISCARD_S = 5.0
@@ -73,7 +84,7 @@ class _Reply:
         """
         if self._has_begun or error.kind is ErrorKind.CANCELLED:
             return
-        body = DIALECT.encode_error(error)
+        body = _dialect_of(self._scope).encode_error(error)
         headers: Headers = [(b"content-type", b"application/json")]
         if unread is None:
             headers.append((b"content-length", b"%d" % len(body)))
@@ -92,8 +103,16 @@ class _Reply:
         await self._send({"type": "http.response.body", "body": body})
 
 
+def _dialect_of(scope: Scope) -> Dialect:
+    """Return the dialect whose clients read this answer: by path, or by what only they send."""
+    is_messages = scope["path"].removeprefix("/api").startswith("/v1/messages")
+    return MESSAGES if is_messages or header(scope, b"anthropic-version") else CHAT
+
+
 def _may_be_sending(scope: Scope) -> bool:
     """A client that expects a `100 Continue` sends no body after any other answer."""
+    if scope.get(BODY_IS_READ):
+        return False
     length = header(scope, b"content-length")
     has_body = length not in (None, "0") or header(scope, b"transfer-encoding") is not None
     return has_body and header(scope, b"expect") is None

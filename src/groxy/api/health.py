@@ -1,6 +1,6 @@
 """How the gateway does: /health, /ready, /meta, /metrics. None of them asks for a key."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from groxy import __version__
 from groxy.core.errors import GroxyError
@@ -26,7 +26,7 @@ async def meta(scope: Scope, receive: Receive, send: Send) -> None:
 class Ready:
     """GET /ready: 200 while requests can be served, else 503, with each check's result."""
 
-    def __init__(self, checks: dict[str, Check]) -> None:
+    def __init__(self, checks: Mapping[str, Check]) -> None:
         self._checks = checks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

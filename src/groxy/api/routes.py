@@ -31,21 +31,14 @@ class ByMethod:
 
 
 def public_router(
+    v1: Mapping[str, Mapping[str, AsgiApp]],
     *,
-    chat: AsgiApp,
-    models: AsgiApp,
-    model: AsgiApp,
     ready: AsgiApp,
     metrics: AsgiApp,
     others: list[Route],
 ) -> AsgiApp:
-    """Return the application below the error boundary."""
-    v1: dict[str, dict[str, AsgiApp]] = {
-        "/chat/completions": {"POST": chat},
-        "/models": {"GET": models},
-        "/models/{model_id:path}": {"GET": model},
-        "/health": {"GET": health},
-    }
+    """Return the application below the error boundary; `v1` are the paths below /v1."""
+    v1 = {**v1, "/health": {"GET": health}}
     plain: dict[str, dict[str, AsgiApp]] = {
         "/": {"GET": meta},
         "/health": {"GET": health},
@@ -77,8 +70,23 @@ class _Paths:
 async def _no_such_path(scope: Scope, receive: Receive, send: Send) -> None:
     del receive, send
     path = scope["path"][:128]
-    hint = " Did you mean /v1" + path + "?" if path in _WITHOUT_V1 else ""
+    if path.startswith("/v1/v1/"):
+        meant = path.removeprefix("/v1")
+        hint = f" Did you mean {meant}? Anthropic's SDK wants a base URL without /v1."
+    else:
+        hint = " Did you mean /v1" + path + "?" if path in _WITHOUT_V1 else ""
     raise GroxyError(ErrorKind.NOT_FOUND, f"There is nothing at {path}.{hint}")
 
 
-_WITHOUT_V1 = frozenset({"/chat/completions", "/models"})
+_WITHOUT_V1 = frozenset(
+    {
+        "/chat/completions",
+        "/completions",
+        "/embeddings",
+        "/messages",
+        "/models",
+        "/responses",
+        "/tokenize",
+        "/vision/analyze",
+    }
+)

@@ -5,24 +5,28 @@ write the last entries, close connections. No logic of requests, no `if` on a na
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
-from starlette.routing import Route
-
-from groxy.admin.verify import Verify
 from groxy.api.errors import ErrorBoundary
-from groxy.api.health import MetricsPage, Ready
-from groxy.api.models import ModelById, ModelList
-from groxy.api.routes import ByMethod, public_router
-from groxy.api.text import TextEndpoint
 from groxy.app.accounts import all_accounts
+from groxy.app.parts import Parts
+from groxy.app.routes import routes_of
 from groxy.core.errors import ErrorKind, GroxyError
+from groxy.dialects._base import Counting, UpstreamsEnd
 from groxy.dialects.chat import DIALECT as CHAT
+from groxy.dialects.messages import DIALECT as MESSAGES
+from groxy.dialects.responses import DIALECT as RESPONSES
 from groxy.gateway import Gateway, Limits
+from groxy.gateway.deferred import RENEW_EVERY_S, DeferredReplies
+from groxy.gateway.memory import Memory
 from groxy.gateway.vigil import Deadlines
 from groxy.ledger.journal import Journal
+from groxy.media.fetch import Fetcher, data_uri
 from groxy.observe import logs
 from groxy.observe.metrics import Metrics
 from groxy.policy.keys import Caller, Keyring, KnownKey
@@ -37,6 +41,7 @@ from groxy.state.redis import RedisState
 from groxy.store.accounts import ACCOUNTS
 from groxy.store.database import Database
 from groxy.store.entries import entry_writer
+from groxy.store.kept import KeptStore
 from groxy.store.keys import KEYS, KeyRole, StoredKey, list_keys
 from groxy.store.secrets import InstallationSecret
 from groxy.wire.asgi import AsgiApp, Receive, Scope, Send
@@ -46,6 +51,12 @@ _SETTLE_S = 5.0
 """For requests that were ended to tell their clients and to be entered in the books."""
 _WATCH_EVERY_S = 0.5
 """How often changes by other processes are looked for: they are in force within a second."""
+_PURGE_EVERY_S = 600.0
+_MAX_FETCHED_BYTES = 20 * 1024 * 1024
+"""xAI takes pictures of 20 MiB (docs.x.ai, image understanding, 2026)."""
+_FETCHED_TYPES = ("image/", "application/pdf", "text/")
+_ENDS: Mapping[str, UpstreamsEnd] = {end.name: end for end in (CHAT, RESPONSES, MESSAGES)}
+"""The dialects in which upstreams are asked on behalf of others."""
 
 
 @dataclass(kw_only=True)
@@ -65,6 +76,8 @@ class Application:
     callers: Keyring
     operators: Keyring
     lists: ListKeeper
+    kept: KeptStore
+    deferred: DeferredReplies
     revisions: dict[str, int] = field(default_factory=dict)
     """Of each table that other processes change: as it was before it was loaded."""
     leaving: list[Account] = field(default_factory=list)
@@ -127,7 +140,7 @@ async def running(
 ) -> AsyncIterator[Application]:
     """Start a gateway; on leaving, stop it in good order."""
     secret = InstallationSecret.of(settings.data_dir)
-    catalog = Catalog.load(settings.models)
+    catalog = Catalog.load(settings.models, settings.aliases)
     database = await Database.open(settings.store_url().reveal(), settings.data_dir)
     metrics = Metrics(is_multiprocess=is_multiprocess)
     writer = entry_writer(database)
@@ -140,6 +153,8 @@ async def running(
                 tasks.create_task(_watch_changes(application)),
                 tasks.create_task(_share_state(application)),
                 tasks.create_task(application.lists.run()),
+                tasks.create_task(_purge(application)),
+                tasks.create_task(_renew_deferred(application)),
             ]
             try:
                 yield application
@@ -166,7 +181,7 @@ def _assemble(
 ) -> Application:
     directory = Directory()
     router = Router(catalog, directory, max_candidates=settings.attempts.max_attempts)
-    state = _state_of(settings)
+    kept = KeptStore(database, secret)
     gateway = Gateway(
         router=router,
         directory=directory,
@@ -175,9 +190,12 @@ def _assemble(
         counter=SplintrCounter(),
         price_of=catalog.price_of,
         limits=_limits_of(settings),
+        ends=_ENDS,
+        memory=Memory(kept=kept, secret=secret),
+        fetch=_fetching(Fetcher(allow_private=settings.features.fetch_private)),
     )
-    callers = Keyring(secret.digest, is_open=settings.app.is_open)
-    operators = Keyring(secret.digest)
+    open_requests: set[asyncio.Task[None]] = set()
+    deferred = DeferredReplies(gateway=gateway, kept=kept, spawn=partial(_spawn, open_requests))
     application = Application(
         settings=settings,
         asgi=_no_routes_yet,
@@ -185,16 +203,27 @@ def _assemble(
         directory=directory,
         router=router,
         database=database,
-        state=state,
+        state=_state_of(settings),
         secret=secret,
         metrics=metrics,
         catalog=catalog,
-        callers=callers,
-        operators=operators,
+        callers=Keyring(secret.digest, is_open=settings.app.is_open),
+        operators=Keyring(secret.digest),
         lists=ListKeeper(directory, every_s=settings.catalog.refresh_s),
+        kept=kept,
+        deferred=deferred,
+        open_requests=open_requests,
     )
     application.asgi = ErrorBoundary(_routes(application))
     return application
+
+
+def _spawn(open_requests: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+    """Work that no client waits for, known as open so that stopping waits for it too."""
+    # Held in the set until it ends, so it is not lost.
+    task = asyncio.get_running_loop().create_task(work)
+    open_requests.add(task)
+    task.add_done_callback(open_requests.discard)
 
 
 async def _no_routes_yet(scope: Scope, receive: Receive, send: Send) -> None:
@@ -202,29 +231,37 @@ async def _no_routes_yet(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _routes(application: Application) -> AsgiApp:
-    router, callers = application.router, application.callers
-    chat = TextEndpoint(
-        application.gateway,
-        callers,
-        CHAT,
+    parts = Parts(
+        gateway=application.gateway,
+        deferred=application.deferred,
+        router=application.router,
+        catalog=application.catalog,
+        directory=application.directory,
+        database=application.database,
+        metrics=application.metrics,
+        counter=SplintrCounter(),
+        callers=application.callers,
+        operators=application.operators,
         max_body_bytes=application.settings.server.max_body_bytes,
     )
-    ready = Ready(
-        {
-            "store": lambda: _ping_store(application.database),
-            "state": application.state.ping,
-            "accounts": lambda: _check_accounts(application.directory),
-        }
-    )
-    directory, metrics = application.directory, application.metrics
-    return public_router(
-        chat=chat,
-        models=ModelList(router, callers),
-        model=ModelById(router, callers),
-        ready=ready,
-        metrics=MetricsPage(metrics, lambda: metrics.set_accounts(directory.counts())),
-        others=[Route("/admin/api/verify", ByMethod({"GET": Verify(application.operators)}))],
-    )
+    checks = {
+        "store": lambda: _ping_store(application.database),
+        "state": application.state.ping,
+        "accounts": lambda: _check_accounts(application.directory),
+    }
+    return routes_of(parts, checks)
+
+
+def _fetching(fetcher: Fetcher) -> Callable[[str, str], Coroutine[Any, Any, str]]:
+    """Return what fetches a picture or document for an upstream that cannot."""
+
+    async def fetch(url: str, param: str) -> str:
+        fetched = await fetcher.fetch(
+            url, max_bytes=_MAX_FETCHED_BYTES, accepts=_FETCHED_TYPES, param=param
+        )
+        return data_uri(fetched)
+
+    return fetch
 
 
 async def _ping_store(database: Database) -> None:
@@ -248,6 +285,7 @@ def _limits_of(settings: Settings) -> Limits:
         ),
         streams_by_default=settings.features.stream,
         logs_requests=settings.logging.requests,
+        counting=Counting(settings.features.usage_counting),
     )
 
 
@@ -285,6 +323,26 @@ async def _watch_changes(application: Application) -> None:
         except GroxyError as error:
             application.log.warning("reload failed", detail=error.detail or error.message)
         await application.close_idle_leavers()
+
+
+async def _purge(application: Application) -> None:
+    """Forget what was kept long enough."""
+    while True:
+        await asyncio.sleep(_PURGE_EVERY_S)
+        try:
+            await application.kept.purge(time.time_ns() // 1_000_000)
+        except GroxyError as error:
+            application.log.warning("purge failed", detail=error.detail or error.message)
+
+
+async def _renew_deferred(application: Application) -> None:
+    """Say of deferred replies under way that they are."""
+    while True:
+        await asyncio.sleep(RENEW_EVERY_S)
+        try:
+            await application.deferred.renew()
+        except GroxyError as error:
+            application.log.warning("renewal failed", detail=error.detail or error.message)
 
 
 async def _share_state(application: Application) -> None:

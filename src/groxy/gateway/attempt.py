@@ -16,13 +16,14 @@ from groxy.core.money import Price
 from groxy.core.tokens import TokenCounter
 from groxy.core.usage import Usage
 from groxy.dialects._base import Asked, Dialect, EmbeddedError, StreamRelay, Tally, WholeReply
+from groxy.gateway.lanes import Lane, Lanes
 from groxy.gateway.vigil import Vigil
 from groxy.ledger.costs import attempt_cost
 from groxy.ledger.trail import NOTHING, OK, Attempt
-from groxy.routing.router import Candidate, Plan
+from groxy.routing.router import Candidate
 from groxy.upstreams._base import ErrorReply
 from groxy.wire.http import Outgoing, Reply
-from groxy.wire.json import encode
+from groxy.wire.json import Fields, encode
 
 _MAX_REPLY_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
@@ -40,7 +41,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     dialect: Dialect
     asked: Asked
-    plan: Plan
+    lanes: Lanes
+    conversation: str
+    """What its conversation is called upstream; empty when it is none."""
     vigil: Vigil
     counter: TokenCounter
     price_of: Callable[[str], Price | None]
@@ -51,65 +54,87 @@ class AttemptRun:
 
     def __init__(self, question: Question, candidate: Candidate, attempt: Attempt) -> None:
         self._question = question
-        self._account = candidate.account
+        self._candidate = candidate
         self._upstream = candidate.account.upstream
-        self._model_sent = candidate.model_sent
         self._attempt = attempt
+        self._relay: StreamRelay | None = None
         self._is_cached = False
         self._was_sent = False
         self.adjusted: list[str] = []
         """What was changed in the request for this upstream."""
+        self.tally = Tally()
+        """What is known of the reply."""
+        self.record = b""
+        """The reply as its dialect keeps it, once it is complete."""
+
+    @property
+    def account_id(self) -> str:
+        """The account that is asked."""
+        return self._candidate.account.id
 
     async def whole(self) -> bytes:
         """Ask for a whole reply and return it."""
-        tally, usage = Tally(), None
+        usage = None
         try:
-            body = await self._question.vigil.attempt(self._fetch_whole())
+            lane, body = await self._question.vigil.attempt(self._fetch_whole())
             self._attempt.first_event = time.perf_counter()
-            whole = self._read_whole(body)
-            tally, usage = whole.tally, whole.reported_usage()
+            whole = self._read_whole(lane, body)
+            self.tally, usage = whole.tally, whole.reported_usage()
         except BaseException as error:
-            self._note_end(_kind_of(error), tally, usage)
+            self._note_end(_kind_of(error), usage)
             raise
-        return whole.encode(self._note_end(None, tally, usage))
+        written = whole.encode(self._shown(self._note_end(None, usage)))
+        self.record = whole.record
+        return written
 
     async def stream(self, pass_on: PassOn) -> bytes:
         """Ask for a stream, pass it on, and return its last bytes."""
-        question = self._question
-        relay = question.dialect.relay(question.asked, self._upstream.usage_rules)
         try:
-            await question.vigil.attempt(self._fetch_stream(relay, pass_on))
+            relay = await self._question.vigil.attempt(self._fetch_stream(pass_on))
         except BaseException as error:
-            self._note_end(_kind_of(error), relay.tally, relay.reported_usage())
+            reported = self._relay.reported_usage() if self._relay is not None else None
+            self._note_end(_kind_of(error), reported)
             raise
-        return relay.finish(self._note_end(None, relay.tally, relay.reported_usage()))
+        written = relay.finish(self._shown(self._note_end(None, relay.reported_usage())))
+        self.record = relay.record
+        return written
 
-    async def _fetch_whole(self) -> bytes:
-        reply = await self._send(is_stream=False)
+    def break_off(self, error: GroxyError) -> bytes:
+        """Return the end of a stream that broke off after it had begun."""
+        if self._relay is None:
+            return self._question.dialect.encode_stream_error(error)
+        return self._relay.fail(error)
+
+    async def _fetch_whole(self) -> tuple[Lane, bytes]:
+        lane = await self._question.lanes.to(self._candidate)
+        reply = await self._send(lane, is_stream=False)
         try:
-            return await reply.read(_MAX_REPLY_BYTES)
+            return lane, await reply.read(_MAX_REPLY_BYTES)
         finally:
             reply.close()
 
-    async def _fetch_stream(self, relay: StreamRelay, pass_on: PassOn) -> None:
-        reply = await self._send(is_stream=True)
+    async def _fetch_stream(self, pass_on: PassOn) -> StreamRelay:
+        lane = await self._question.lanes.to(self._candidate)
+        relay = self._relay = lane.relay(self._upstream.usage_rules)
+        self.tally = relay.tally
+        reply = await self._send(lane, is_stream=True)
         try:
-            await self._relay(reply, relay, pass_on)
+            await self._pass(reply, relay, pass_on)
         except BaseException:
             reply.close()
             raise
         reply.release()
+        return relay
 
-    async def _send(self, *, is_stream: bool) -> Reply:
+    async def _send(self, lane: Lane, *, is_stream: bool) -> Reply:
         """Send the request; return the reply if it is a good one."""
-        question, account, upstream = self._question, self._account, self._upstream
-        fields = question.dialect.outgoing(
-            question.asked, model=self._model_sent, effort=question.plan.effort, stream=is_stream
-        )
-        self.adjusted = upstream.prepare(fields, question.plan.facts)
-        url = upstream.address(account.credentials) + question.dialect.upstream_path
+        candidate, upstream = self._candidate, self._upstream
+        account = candidate.account
+        fields, headers = self._outgoing(lane, is_stream=is_stream)
         outgoing = Outgoing(
-            url=url, headers=_CONTENT_HEADERS | account.headers, body=encode(fields)
+            url=upstream.address(account.credentials) + lane.path,
+            headers=_CONTENT_HEADERS | account.headers | headers,
+            body=encode(fields),
         )
         self._was_sent = True
         reply = await account.transport.send(outgoing)
@@ -125,7 +150,26 @@ class AttemptRun:
         self._is_cached = upstream.read_headers(reply.headers).is_cached
         return reply
 
-    async def _relay(self, reply: Reply, relay: StreamRelay, pass_on: PassOn) -> None:
+    def _outgoing(self, lane: Lane, *, is_stream: bool) -> tuple[Fields, dict[str, str]]:
+        """Return the body for this upstream, and the headers that its conversation needs."""
+        candidate, upstream, question = self._candidate, self._upstream, self._question
+        target = candidate.target
+        fields, words = lane.outgoing(
+            model=candidate.model_sent, effort=target.effort, stream=is_stream
+        )
+        words = words + upstream.prepare(fields, target.facts, candidate.dialect)
+        self.adjusted = words
+        if question.asked.preferences.require_parameters:
+            for word in words:
+                name, _, verb = word.rpartition(" ")
+                if verb == "dropped":
+                    message = f"No account left takes `{name}`, and `provider` requires that."
+                    raise GroxyError(ErrorKind.UNSUPPORTED, message, param=name)
+        if not question.conversation:
+            return fields, {}
+        return fields, upstream.keep_together(fields, question.conversation, candidate.dialect)
+
+    async def _pass(self, reply: Reply, relay: StreamRelay, pass_on: PassOn) -> None:
         """Pass a stream on; what comes before the first output is held until that is there."""
         held = b""
         async for piece in self._pieces(reply, relay):
@@ -159,9 +203,9 @@ class AttemptRun:
                     return
         yield relay.close()
 
-    def _read_whole(self, body: bytes) -> WholeReply:
+    def _read_whole(self, lane: Lane, body: bytes) -> WholeReply:
         try:
-            return self._question.dialect.read_whole(body, self._upstream.usage_rules)
+            return lane.read_whole(body, self._upstream.usage_rules)
         except EmbeddedError as error:
             raise self._meaning(error) from None
 
@@ -173,31 +217,37 @@ class AttemptRun:
             return failure
         raise failure
 
-    def _note_end(self, error: ErrorKind | None, tally: Tally, reported: Usage | None) -> Usage:
+    def _note_end(self, error: ErrorKind | None, reported: Usage | None) -> Usage:
         """Note how the attempt ended, and what it used and cost; return the usage."""
-        attempt = self._attempt
+        attempt, served = self._attempt, self.tally.model_served
         attempt.ended = time.perf_counter()
         attempt.outcome = error.value if error else OK
-        attempt.model_served = tally.model_served
-        usage = reported or self._estimated(error, tally)
-        model = self._question.plan.model
-        price = self._question.price_of(tally.model_served) or (model.price if model else None)
+        attempt.model_served = served
+        usage = reported or self._estimated(error)
+        model = self._candidate.target.model
+        price = self._question.price_of(served) or (model.price if model else None)
         attempt.usage = usage
         attempt.cost_ticks, attempt.cost_source = attempt_cost(
             usage, price, is_cached=self._is_cached
         )
         return usage
 
-    def _estimated(self, error: ErrorKind | None, tally: Tally) -> Usage:
+    def _shown(self, usage: Usage) -> Usage:
+        """Return the usage to tell: with its cost, where the caller asked for that."""
+        if not self._question.asked.wants_cost:
+            return usage
+        return msgspec.structs.replace(usage, cost_ticks=self._attempt.cost_ticks)
+
+    def _estimated(self, error: ErrorKind | None) -> Usage:
         """Count what the upstream did not report: what it read, and what it had produced."""
-        has_worked = error is None or tally.has_output
+        has_worked = error is None or self.tally.has_output
         if not has_worked and not (error is ErrorKind.CANCELLED and self._was_sent):
             return NOTHING
         question = self._question
         prompt = question.dialect.prompt_text(question.asked)
         return Usage(
             input_tokens=max(question.counter.count(prompt), 1),
-            output_tokens=question.counter.count("".join(tally.output)),
+            output_tokens=question.counter.count("".join(self.tally.output)),
             estimated=True,
         )
 

@@ -2,16 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import msgspec
 
 from groxy.core.errors import ErrorKind, GroxyError, NextStep
 from groxy.core.money import Price
-from groxy.core.tokens import TokenCounter
-from groxy.dialects._base import Asked, Dialect
+from groxy.core.tokens import TokenCounter, input_tokens
+from groxy.dialects._base import Asked, CallersEnd, Counting, Dialect, Frame, UpstreamsEnd
 from groxy.gateway.attempt import AttemptRun, Question
+from groxy.gateway.lanes import Fetch, Lanes
+from groxy.gateway.marks import binding_field, flagged_tools, own_conversation
+from groxy.gateway.memory import Memory
 from groxy.gateway.vigil import Client, Deadlines, Vigil
 from groxy.ledger.journal import Journal
 from groxy.ledger.trail import OK, Trail
@@ -19,8 +23,8 @@ from groxy.observe.logs import Logger, RequestLine, get_logger, log_request
 from groxy.observe.metrics import Metrics
 from groxy.policy.keys import Caller
 from groxy.routing.accounts import Directory
-from groxy.routing.router import Candidate, Plan, Router
-from groxy.wire.sse import KEEPALIVE
+from groxy.routing.router import Candidate, Router, Wanted
+from groxy.store.kept import KeptRow
 
 _OK_STATUS = 200
 _JSON_HEADERS = [(b"content-type", b"application/json")]
@@ -39,6 +43,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     dialect: Dialect
     caller: Caller
     body: bytes
+    conversation: str = ""
+    """The caller's own word for the conversation, from a header."""
+    app_title: str = ""
+    app_url: str = ""
+    """The application that asks, as it says itself (OpenRouter's X-Title and HTTP-Referer)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +57,7 @@ class Limits:
     deadlines: Deadlines
     streams_by_default: bool
     logs_requests: bool
+    counting: Counting = Counting.OPENAI
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +71,10 @@ class Gateway:
     counter: TokenCounter
     price_of: Callable[[str], Price | None]
     limits: Limits
+    ends: Mapping[str, UpstreamsEnd]
+    """The dialects that upstreams are asked in on behalf of others, by name."""
+    memory: Memory
+    fetch: Fetch
     log: Logger = field(default_factory=lambda: get_logger("gateway"))
 
     async def answer(self, call: Call, client: Client) -> None:
@@ -78,10 +92,18 @@ class _Answer:
         self._call = call
         self._client = client
         self._trail = Trail(
-            request_id=call.request_id, key_id=call.caller.key_id, dialect=call.dialect.name
+            request_id=call.request_id,
+            key_id=call.caller.key_id,
+            dialect=call.dialect.name,
+            app_title=call.app_title,
+            app_url=call.app_url,
         )
         self._run: AttemptRun | None = None
         """The newest attempt."""
+        self._kept: list[KeptRow] = []
+        """What is to be kept of the reply, written together with its entry."""
+        self._flagged: list[str] = []
+        """Tools that were called though nobody offered them."""
         self._error: GroxyError | None = None
         self._has_started = False
         self._has_begun = False
@@ -92,12 +114,11 @@ class _Answer:
         last_bytes = b""
         try:
             asked = self._decode()
-            plan = self._gateway.router.plan(asked.model, self._call.dialect.name)
             if self._trail.is_stream:
                 with self._gateway.metrics.open_streams.track_inprogress():
-                    last_bytes = await self._attempts(asked, plan)
+                    last_bytes = await self._reply_to(asked)
             else:
-                last_bytes = await self._attempts(asked, plan)
+                last_bytes = await self._reply_to(asked)
         except GroxyError as error:
             self._error = error
         except asyncio.CancelledError:  # the gateway stops, and has waited long enough
@@ -118,16 +139,52 @@ class _Answer:
         self._trail.is_stream = default if asked.stream is None else asked.stream
         return asked
 
-    async def _attempts(self, asked: Asked, plan: Plan) -> bytes:
+    async def _reply_to(self, asked: Asked) -> bytes:
+        """Return the reply's last bytes; note what of it is to be kept."""
+        memory, call = self._gateway.memory, self._call
+        owner, home, whole = call.caller.key_id, "", asked
+        if asked.continues or asked.keeps:
+            whole, home = await memory.recall(call.dialect, asked, owner)
+        last_bytes = await self._attempts(whole, self._wanted(whole, home))
+        run = self._run
+        if run is None:
+            return last_bytes
+        if asked.keeps:
+            self._kept.append(
+                memory.reply_row(
+                    call.dialect, asked, run.record, owner=owner, account_id=run.account_id
+                )
+            )
+        if run.tally.sealed and run.tally.call_ids and not call.dialect.carries_sealed:
+            self._kept.append(memory.thoughts_row(run.tally.sealed, run.tally.call_ids, owner))
+        self._flagged = flagged_tools(run.tally.called, asked.tool_names)
+        return last_bytes
+
+    def _wanted(self, asked: Asked, home: str) -> Wanted:
+        conversation = self._call.conversation or asked.conversation
+        return Wanted(
+            model=asked.model,
+            carriers=asked.carriers or self._call.dialect.carriers,
+            has_tools=bool(asked.tool_names),
+            preferences=asked.preferences,
+            fallbacks=asked.fallbacks,
+            conversation=own_conversation(self._call.caller.key_id, conversation),
+            bound_by=binding_field(asked) if asked.carriers else "",
+            home=home,
+        )
+
+    async def _attempts(self, asked: Asked, wanted: Wanted) -> bytes:
         """Ask candidates until one serves; return the reply's last bytes."""
-        gateway, is_stream = self._gateway, self._trail.is_stream
-        break_silence = self._break_silence if is_stream else None
+        gateway = self._gateway
+        plan = gateway.router.plan(wanted)
+        break_silence = self._break_silence if self._trail.is_stream else None
         async with Vigil(self._client, gateway.limits.deadlines, break_silence) as vigil:
             self._vigil = vigil
             question = Question(
                 dialect=self._call.dialect,
                 asked=asked,
-                plan=plan,
+                lanes=self._lanes(asked),
+                conversation=wanted.conversation,
                 vigil=vigil,
                 counter=gateway.counter,
                 price_of=gateway.price_of,
@@ -135,12 +192,47 @@ class _Answer:
             failures: list[GroxyError] = []
             for candidate in plan.candidates:
                 try:
-                    return await self._attempt(question, candidate)
+                    last_bytes = await self._attempt(question, candidate)
                 except GroxyError as error:
                     failures.append(error)
                     if self._has_begun or vigil.is_over or not _may_try_another(error):
                         raise
+                else:
+                    self._note_served(wanted, candidate)
+                    return last_bytes
             raise _most_telling(failures)
+
+    def _lanes(self, asked: Asked) -> Lanes:
+        gateway, call = self._gateway, self._call
+        owner = call.caller.key_id
+
+        def count_input() -> int:
+            # Only dialects that others carry tell tokens before the upstream does.
+            return input_tokens(cast("CallersEnd", call.dialect).canonical(asked), gateway.counter)
+
+        return Lanes(
+            call.dialect,
+            asked,
+            Frame(
+                reply_id=call.request_id.removeprefix("req_"),
+                created=self._trail.at_ms // 1000,
+                count_input=count_input,
+                counting=gateway.limits.counting,
+            ),
+            ends=gateway.ends,
+            fetch=gateway.fetch,
+            thoughts=lambda call_ids: gateway.memory.thoughts(call_ids, owner),
+        )
+
+    def _note_served(self, wanted: Wanted, candidate: Candidate) -> None:
+        attempt = self._trail.attempts[-1]
+        self._gateway.router.note_served(
+            wanted,
+            candidate,
+            first_event_s=attempt.first_event - attempt.began,
+            output_tokens=attempt.usage.output_tokens,
+            duration_s=attempt.ended - attempt.began,
+        )
 
     async def _attempt(self, question: Question, candidate: Candidate) -> bytes:
         account, gateway = candidate.account, self._gateway
@@ -150,6 +242,7 @@ class _Answer:
             model_sent=candidate.model_sent,
         )
         run = self._run = AttemptRun(question, candidate, attempt)
+        self._trail.upstream_dialect = candidate.dialect
         account.in_flight += 1
         try:
             last_bytes = await (run.stream(self._pass_on) if self._trail.is_stream else run.whole())
@@ -184,18 +277,22 @@ class _Answer:
         """Keep the client's connection alive while the upstream is silent."""
         if not self._has_started:
             await self._start(_OK_STATUS, _STREAM_HEADERS)
-        await self._client.send(KEEPALIVE, is_last=False)
+        await self._client.send(self._call.dialect.keepalive, is_last=False)
 
     async def _settle(self) -> None:
         """Enter the request in the books, and count it."""
         outcome, status = OK, _OK_STATUS
+        if self._run is not None:
+            self._trail.reply_id = self._run.tally.reply_id
+            self._trail.finish_reason = self._run.tally.finish_reason
         if self._error is not None:
             outcome, status = self._error.kind.value, self._error.facts.status
         entry, attempts = self._trail.entries(
             outcome=outcome, status=status, is_owed=outcome in _BILLED_OUTCOMES
         )
         try:
-            committed = self._gateway.journal.submit(entry, attempts)
+            kept = self._kept if self._error is None else ()
+            committed = self._gateway.journal.submit(entry, attempts, kept)
             self._count(outcome)  # Meanwhile: the disk takes longer.
             await committed
         except GroxyError as error:
@@ -252,6 +349,9 @@ class _Answer:
         elif self._trail.is_stream:
             if not self._has_started:
                 await self._start(_OK_STATUS, _STREAM_HEADERS)
+            if self._flagged:
+                note = f": tools called that were not offered: {', '.join(self._flagged)}\n\n"
+                last_bytes = note.encode() + last_bytes
             await self._client.send(last_bytes, is_last=True)
         else:
             await self._start(_OK_STATUS, _JSON_HEADERS + _length(last_bytes))
@@ -260,7 +360,13 @@ class _Answer:
     async def _finish_with(self, error: GroxyError) -> None:
         dialect = self._call.dialect
         if self._has_started:
-            await self._client.send(dialect.encode_stream_error(error), is_last=True)
+            has_begun = self._has_begun and self._run is not None
+            written = (
+                self._run.break_off(error)
+                if has_begun and self._run is not None
+                else dialect.encode_stream_error(error)
+            )
+            await self._client.send(written, is_last=True)
             return
         body = dialect.encode_error(error)
         await self._start(error.facts.status, _error_headers(error, self._trail) + _length(body))
@@ -271,6 +377,8 @@ class _Answer:
         trailing = [(b"x-groxy-attempts", b"%d" % len(self._trail.attempts))]
         if self._run is not None and self._run.adjusted:
             trailing.append((b"x-groxy-adjusted", ", ".join(self._run.adjusted).encode()))
+        if self._flagged:
+            trailing.append((b"x-groxy-flagged", ", ".join(self._flagged).encode()))
         await self._client.start(status, headers + trailing)
 
 

@@ -1,0 +1,92 @@
+"""Which endpoint answers which path: built once, from the parts of a running gateway."""
+
+from collections.abc import Mapping
+
+from starlette.routing import Route
+
+from groxy.admin.verify import Verify
+from groxy.api.deferred import DeferrableEndpoint, DeferredReply
+from groxy.api.generation import Generation
+from groxy.api.health import Check, MetricsPage, Ready
+from groxy.api.messages import CountTokens
+from groxy.api.models import Models
+from groxy.api.responses import Compaction, KeptResponses, ResponsesInputTokens
+from groxy.api.routes import ByMethod, public_router
+from groxy.api.text import TextEndpoint
+from groxy.api.tokenize import TokenizeEndpoint
+from groxy.api.vision import VisionEndpoint
+from groxy.app.parts import Parts
+from groxy.dialects._base import Dialect
+from groxy.dialects.chat import DIALECT as CHAT
+from groxy.dialects.completions import DIALECT as COMPLETIONS
+from groxy.dialects.embeddings import DIALECT as EMBEDDINGS
+from groxy.dialects.messages import DIALECT as MESSAGES
+from groxy.dialects.responses import DIALECT as RESPONSES
+from groxy.gateway.tokenizing import Tokenizer
+from groxy.store.entries import find_request
+from groxy.wire.asgi import AsgiApp
+
+
+def routes_of(parts: Parts, checks: Mapping[str, Check]) -> AsgiApp:
+    """Return the application below the error boundary."""
+    directory, metrics = parts.directory, parts.metrics
+    return public_router(
+        {**_text(parts), **_responses(parts), **_lists(parts)},
+        ready=Ready(checks),
+        metrics=MetricsPage(metrics, lambda: metrics.set_accounts(directory.counts())),
+        others=[Route("/admin/api/verify", ByMethod({"GET": Verify(parts.operators)}))],
+    )
+
+
+def _text(parts: Parts) -> Mapping[str, Mapping[str, AsgiApp]]:
+    gateway, callers, most = parts.gateway, parts.callers, parts.max_body_bytes
+
+    def text(dialect: Dialect) -> dict[str, AsgiApp]:
+        return {"POST": TextEndpoint(gateway, callers, dialect, max_body_bytes=most)}
+
+    tokenizer = Tokenizer(parts.router, parts.counter)
+    tokenize = TokenizeEndpoint(callers, tokenizer, max_body_bytes=most)
+    chat = DeferrableEndpoint(gateway, callers, CHAT, parts.deferred, max_body_bytes=most)
+    return {
+        "/chat/completions": {"POST": chat},
+        "/chat/deferred-completion/{id}": {"GET": DeferredReply(callers, parts.deferred)},
+        "/responses": text(RESPONSES),
+        "/messages": text(MESSAGES),
+        "/messages/count_tokens": {
+            "POST": CountTokens(callers, parts.counter, max_body_bytes=most)
+        },
+        "/completions": text(COMPLETIONS),
+        "/embeddings": text(EMBEDDINGS),
+        "/tokenize": {"POST": tokenize},
+        "/tokenize-text": {"POST": tokenize},
+        "/vision/analyze": {"POST": VisionEndpoint(gateway, callers, CHAT, max_body_bytes=most)},
+    }
+
+
+def _responses(parts: Parts) -> Mapping[str, Mapping[str, AsgiApp]]:
+    callers, memory, most = parts.callers, parts.gateway.memory, parts.max_body_bytes
+    kept = KeptResponses(callers, memory)
+    counting = ResponsesInputTokens(callers, memory, parts.counter, max_body_bytes=most)
+    compaction = Compaction(parts.gateway, callers, memory, max_body_bytes=most)
+    return {
+        "/responses/input_tokens": {"POST": counting},
+        "/responses/compact": {"POST": compaction},
+        "/responses/{id}": {"GET": kept.get, "DELETE": kept.delete},
+        "/responses/{id}/input_items": {"GET": kept.input_items},
+        "/responses/{id}/cancel": {"POST": kept.cancel},
+    }
+
+
+def _lists(parts: Parts) -> Mapping[str, Mapping[str, AsgiApp]]:
+    models = Models(parts.router, parts.catalog, parts.callers)
+    generation = Generation(
+        parts.callers, lambda owner, asked: find_request(parts.database, owner, asked)
+    )
+    return {
+        "/models": {"GET": models.all},
+        "/models/{model_id:path}": {"GET": models.one},
+        "/language-models": {"GET": models.languages},
+        "/language-models/{model_id:path}": {"GET": models.language},
+        "/embedding-models": {"GET": models.embeddings},
+        "/generation": {"GET": generation},
+    }
