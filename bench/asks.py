@@ -1,8 +1,9 @@
 """What a bench request asks of the upstream: one word in its text, which every gateway passes on.
 
 In: how many events, how they are written and how fast. Out: the word, the JSON body that carries
-it, and the way back from the bytes of a body. A gateway may rename, reorder or add fields; the
-text of the first message arrives as it was sent.
+it, the way back from the bytes of a body, and the text that answers it in every dialect. A gateway
+may rename, reorder or add fields, or write the request in another dialect; the text of the first
+message arrives as it was sent.
 """
 
 import json
@@ -10,6 +11,11 @@ import re
 from dataclasses import dataclass
 
 MODEL = "grok-4.3"
+CREATED = 1_760_000_000
+"""When every reply was made, in Unix seconds."""
+INPUT_TOKENS = 32
+WHOLE_TEXT = "Something, as you asked."
+WHOLE_TOKENS = 9
 _WORD = re.compile(rb"bench:(\d{1,6})/(\d{1,6})/(\d{1,8})/(end|each);")
 _FILLER = "The quick brown fox jumps over the lazy dog; “naïve” says: 1, 2, 3.\n"
 _MESSAGE_BYTES = 4096
@@ -45,6 +51,21 @@ class Ask:
         if self.events:
             fields |= {"stream": True, "stream_options": {"include_usage": True}}
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def encode(value: object) -> bytes:
+    """Return `value` as JSON without spaces."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def step_text(number: int) -> str:
+    """Return what one event of a stream says."""
+    return f" word{number}"
+
+
+def stream_text(events: int) -> str:
+    """Return what a stream of so many events says; the last one says nothing but that it ends."""
+    return "".join(step_text(number) for number in range(events - 1))
 
 
 def read_word(body: bytes) -> Ask | None:

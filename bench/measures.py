@@ -10,24 +10,21 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 from asks import WHOLE, Ask
 from load import ASKS
 from machine import Meter
-from processes import Program, ProgramError, get, plain_env
-from replies import content_of_stream, content_of_whole
+from probes import headers_of, probe_stream, probe_whole, stats_of
+from processes import Program, ProgramError, plain_env
 from subjects import Groxy, Subject
-from upstream import WHOLE_TEXT, stream_text
 
 HERE = Path(__file__).resolve().parent
 BIG_BODY_BYTES = 1 << 20
 _LIMIT_S = 60.0
 _SETTLE_S = 2.0
 _SAMPLE_S = 0.2
-_OK_STATUS = 200
 
 _WRK_DONE = """
 function done(summary, latency, requests)
@@ -43,10 +40,6 @@ end
 
 Raw = dict[str, Any]
 """What a load printed, with CPU time, busy cores and memory added."""
-
-
-class MeasureError(Exception):
-    """A subject does not do what is to be measured."""
 
 
 @dataclass(slots=True)
@@ -169,10 +162,10 @@ def whole(bench: Bench, subject: Subject, connections: int) -> dict[str, Figure]
     probe_whole(subject)
 
     def once(seconds: float) -> Round:
-        before = _served(bench)
+        before = stats_of(bench.upstream_port)["whole"]
         raw = _whole_load(bench, subject, connections, seconds)
         done, elapsed_s, flaws = raw["done"], raw["elapsed_s"], raw["flaws"]
-        if _served(bench) - before < done:
+        if stats_of(bench.upstream_port)["whole"] - before < done:
             flaws["replies that the upstream never gave"] = done
         total_ms: dict[str, float] = raw["total_ms"]
         values = {
@@ -203,7 +196,7 @@ def _whole_load(bench: Bench, subject: Subject, connections: int, seconds: float
 def _wrk_script(subject: Subject) -> str:
     headers = "\n".join(
         f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}"
-        for name, value in _headers(subject).items()
+        for name, value in headers_of(subject).items()
     )
     body = json.dumps(WHOLE.body().decode())
     return f'wrk.method = "POST"\nwrk.body = {body}\n{headers}\n{_WRK_DONE}'
@@ -312,46 +305,6 @@ def soak(bench: Bench, subject: Subject) -> dict[str, Figure]:
     return {f"soak.{key}": Figure([value], flaw) for key, value in values.items()}
 
 
-def probe_whole(subject: Subject) -> None:
-    """Check that a whole reply says what the upstream said; raise MeasureError if not."""
-    found = content_of_whole(_ask_once(subject, WHOLE))
-    if found.text != WHOLE_TEXT or not found.has_usage:
-        raise MeasureError(f"a whole reply reads {found.text!r}, usage: {found.has_usage}")
-
-
-def probe_stream(subject: Subject, ask: Ask) -> int:
-    """Return how many events a stream of this kind has here, once it is known to be whole."""
-    fast = Ask(events=ask.events, events_per_write=ask.events_per_write, usage=ask.usage)
-    found = content_of_stream(_ask_once(subject, fast))
-    if found.text != stream_text(ask.events) or not found.has_usage:
-        raise MeasureError(f"a stream has {found.events} events, usage: {found.has_usage}")
-    return found.events
-
-
-def _ask_once(subject: Subject, ask: Ask) -> bytes:
-    port = subject.port or subject.upstream_port
-    connection = HTTPConnection("127.0.0.1", port, timeout=_LIMIT_S)
-    try:
-        connection.request("POST", "/v1/chat/completions", ask.body(), _headers(subject))
-        response = connection.getresponse()
-        body = response.read()
-    finally:
-        connection.close()
-    if response.status != _OK_STATUS:
-        raise MeasureError(f"status {response.status}: {body[:300].decode(errors='replace')}")
-    return body
-
-
-def _served(bench: Bench) -> int:
-    stats: dict[str, int] = json.loads(get(bench.upstream_port, "/stats")[1])
-    return stats["whole"]
-
-
-def _headers(subject: Subject) -> dict[str, str]:
-    headers = dict(line.split(": ", 1) for line in subject.headers)
-    return headers | {"Content-Type": "application/json"}
-
-
 def _header_flags(subject: Subject) -> list[str]:
     return [flag for line in subject.headers for flag in ("-H", line)]
 
@@ -367,6 +320,21 @@ def _named(flaws: dict[str, int]) -> str:
     return ", ".join(f"{number} × {name}" for name, number in flaws.items() if number)
 
 
+FIGURES = {
+    "start": "start",
+    "latency": "added-whole",
+    "rps1": "whole1",
+    "rps64": "whole64",
+    "first": "added-first",
+    "body": "added-whole-big",
+    "burst": "streams-burst",
+    "single": "streams-single",
+    "paced": "streams-paced",
+    "usage": "streams-usage-each",
+    "slow": "slow",
+    "soak": "soak",
+}
+"""What the figures of a measure begin with."""
 MEASURES: dict[str, Callable[[Bench, Subject], dict[str, Figure]]] = {
     "start": start,
     "latency": lambda bench, subject: added(bench, subject, "whole"),

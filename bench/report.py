@@ -4,11 +4,12 @@ In: figures by subject, facts about the machine. Out: Markdown, and the place in
 filled. Must not measure or round anything that goes into the JSON.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bars import REFERENCE_BARE_RPS, Bar, Scale, Yardstick, at_least, at_most, verdict
 from measures import Figure, Raw
 from selection import table as selection_table
 
@@ -16,10 +17,17 @@ BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 _NOISY_CORES = 0.15
 _FULL_CORE = 0.95
 _UPSTREAM_RPS = 20_000
-JUDGED = "groxy"
+JUDGED, YARDSTICK, CROSS = "groxy", "bare", "cross"
+_RPS, _ADDED, _SINGLE = (
+    "whole64.rps",
+    "added-whole.added_p50_ms",
+    "streams-single.events_per_core_s",
+)
 
 Figures = Mapping[str, Mapping[str, Figure]]
 """By subject, then by figure."""
+RawRounds = Mapping[str, Mapping[str, list[Raw]]]
+"""By subject, then by measure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +37,20 @@ class Row:
     key: str
     label: str
     digits: int
-    bar: str = ""
-    is_met: Callable[[float], bool] | None = None
+    bar: Bar | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """One line of the table, below its row: a subject's figure divided by another's."""
+
+    key: str
+    subject: str
+    over: str
+    label: str
+    digits: int
+    unit: str = ""
+    bar: Bar | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,48 +62,35 @@ class Column:
     version: str
     problem: str
     """Why it has no figures, or lacks some; empty when all is well."""
-
-
-def _at_most(limit: float) -> Callable[[float], bool]:
-    return lambda value: value <= limit
-
-
-def _at_least(limit: float) -> Callable[[float], bool]:
-    return lambda value: value >= limit
+    left_out: frozenset[str] = frozenset()
+    """What the figures that it is not there for begin with."""
 
 
 ROWS = (
     Row("whole1.rps", "requests/s, 1 connection", 0),
     Row("whole1.p50_ms", "· latency p50, ms", 3),
     Row("whole1.p99_ms", "· latency p99, ms", 3),
-    Row("whole64.rps", "requests/s, 64 connections", 0, "≥ 5,000", _at_least(5_000)),
+    Row(_RPS, "requests/s, 64 connections", 0, at_least(5_000, Scale.RATE)),
     Row("whole64.p50_ms", "· latency p50, ms", 2),
     Row("whole64.p99_ms", "· latency p99, ms", 2),
     Row("whole64.cpu_us", "· CPU a request, µs", 0),
-    Row("added-whole.added_p50_ms", "added latency p50, ms", 3, "≤ 0.6", _at_most(0.6)),
+    Row(_ADDED, "added latency p50, ms", 3, at_most(0.6, Scale.TIME)),
     Row("added-whole.added_p99_ms", "added latency p99, ms", 3),
-    Row("added-first.added_p50_ms", "added time to first event p50, ms", 3, "≤ 1", _at_most(1)),
+    Row(
+        "added-first.added_p50_ms",
+        "added time to first event p50, ms",
+        3,
+        at_most(1, Scale.TIME),
+    ),
     Row("added-first.added_p99_ms", "added time to first event p99, ms", 3),
-    Row("added-whole-big.added_p50_ms", "added by a 1 MB body p50, ms", 2, "≤ 5", _at_most(5)),
+    Row("added-whole-big.added_p50_ms", "added by a 1 MB body p50, ms", 2, at_most(5, Scale.TIME)),
     Row("added-whole-big.added_p99_ms", "added by a 1 MB body p99, ms", 2),
     Row("streams-burst.events_s", "events/s, all in one write", 0),
     Row("streams-burst.cpu_s_per_1000", "· CPU s for 1,000 events", 4),
-    Row(
-        "streams-burst.events_per_core_s",
-        "· events a second of CPU",
-        0,
-        "≥ 60,000",
-        _at_least(60_000),
-    ),
+    Row("streams-burst.events_per_core_s", "· events a second of CPU", 0, at_least(60_000)),
     Row("streams-single.events_s", "events/s, a write for each", 0),
     Row("streams-single.cpu_s_per_1000", "· CPU s for 1,000 events", 4),
-    Row(
-        "streams-single.events_per_core_s",
-        "· events a second of CPU",
-        0,
-        "≥ 60,000",
-        _at_least(60_000),
-    ),
+    Row(_SINGLE, "· events a second of CPU", 0, at_least(60_000)),
     Row("streams-single.first_p99_ms", "· time to first event p99, ms", 1),
     Row("streams-usage-each.events_s", "events/s, usage on each, as xAI", 0),
     Row("streams-usage-each.events_per_core_s", "· events a second of CPU", 0),
@@ -91,19 +98,25 @@ ROWS = (
     Row("streams-paced.events_per_core_s", "· events a second of CPU", 0),
     Row("streams-paced.first_p99_ms", "· time to first event p99, ms", 2),
     Row("slow.open_most", "slow streams open at once", 0),
-    Row("slow.dropped", "· dropped", 0, "0", _at_most(0)),
+    Row("slow.dropped", "· dropped", 0, at_most(0)),
     Row("slow.first_p50_ms", "· time to first event p50, ms", 2),
     Row("slow.first_p99_ms", "· time to first event p99, ms", 2),
-    Row("slow.rss_mb", "· memory at the peak, MB", 0, "≤ 300", _at_most(300)),
-    Row("start.rss_mb", "memory after start, MB", 0, "≤ 120", _at_most(120)),
-    Row("start.first_ready_s", "first start to ready, s", 2, "≤ 1.5", _at_most(1.5)),
-    Row("start.ready_s", "start to ready, s", 2, "≤ 1.5", _at_most(1.5)),
+    Row("slow.rss_mb", "· memory at the peak, MB", 0, at_most(300)),
+    Row("start.rss_mb", "memory after start, MB", 0, at_most(120)),
+    Row("start.first_ready_s", "first start to ready, s", 2, at_most(1.5)),
+    Row("start.ready_s", "start to ready, s", 2, at_most(1.5)),
     Row("soak.first_mb", "memory after the first tenth of the soak, MB", 0),
     Row("soak.last_mb", "· in its last tenth, MB", 0),
-    Row("soak.growth", "· growth", 3, "≤ 0.05", _at_most(0.05)),
+    Row("soak.growth", "· growth", 3, at_most(0.05)),
 )
-_TIMES = (("litellm", 40.0), ("portkey", 3.0))
-"""How many times the throughput of a peer the bar asks for."""
+RATIOS = (
+    Ratio(_RPS, JUDGED, "litellm", "· times LiteLLM", 1, " ×", at_least(40)),
+    Ratio(_RPS, JUDGED, "portkey", "· times Portkey", 1, " ×", at_least(3)),
+    Ratio(_RPS, JUDGED, YARDSTICK, "· of the bare relay", 2),
+    Ratio(_RPS, CROSS, JUDGED, "· of the same-dialect lane", 2, "", at_least(0.5)),
+    Ratio(_ADDED, JUDGED, YARDSTICK, "· beside the bare relay", 1, " ×"),
+    Ratio(_SINGLE, CROSS, JUDGED, "· of the same-dialect lane", 2, "", at_least(0.5)),
+)
 
 
 def markdown(
@@ -111,14 +124,18 @@ def markdown(
     columns: list[Column],
     figures: Figures,
     selection: list[dict[str, float]],
-    remarks: list[str],
+    raw: RawRounds,
 ) -> str:
     """Return the whole report."""
     shown = [column for column in columns if figures.get(column.name)]
-    parts = [_table(shown, figures)] if shown else []
+    yardstick = _yardstick(raw, figures)
+    is_scaled = yardstick is not None and bool(figures.get(JUDGED))
+    parts = [_table(shown, figures, yardstick if is_scaled else None)] if shown else []
+    if yardstick is not None:
+        parts.append(_speed_line(yardstick, is_scaled=is_scaled))
     parts.append(_origin(facts, shown))
     notes = [f"{column.title}: {column.problem}." for column in columns if column.problem]
-    notes += [*remarks, *_refused(shown, figures)]
+    notes += [*_remarks(raw, figures, yardstick), *_refused(shown, figures)]
     if notes:
         parts.append("\n".join(f"- {note}" for note in notes))
     if selection:
@@ -126,51 +143,99 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def _table(columns: list[Column], figures: Figures) -> str:
+def _table(columns: list[Column], figures: Figures, yardstick: Yardstick | None) -> str:
+    """Return the table, with scaled judgements when there is a yardstick for them."""
     titles = [f"**{c.title}**" if c.name == JUDGED else c.title for c in columns]
-    lines = [
-        f"| | {' | '.join(titles)} | bar | met |",
-        f"|---|{'---:|' * len(columns)}---|---|",
-    ]
+    head = ["", *titles, "bar", "met"]
+    rules = ["---", *["---:"] * len(columns), "---", "---"]
+    if yardstick is not None:
+        head.append("met, scaled")
+        rules.append("---")
+    lines = [_joined(head), f"|{'|'.join(rules)}|"]
     for row in ROWS:
         if any(row.key in figures[column.name] for column in columns):
-            lines.append(_line(row, columns, figures))
-        if row.key == "whole64.rps":
-            lines += [line for peer in _TIMES if (line := _times_line(*peer, columns, figures))]
+            cells = [_cell(row, column, figures) for column in columns]
+            lines.append(_joined([row.label, *cells, *_judged(row, figures, yardstick)]))
+        for ratio in RATIOS:
+            cells = _ratio_cells(ratio, columns, figures) if ratio.key == row.key else []
+            if cells:
+                lines.append(_joined([*cells, *([""] if yardstick is not None else [])]))
     return "\n".join(lines)
 
 
-def _line(row: Row, columns: list[Column], figures: Figures) -> str:
-    cells = [_cell(row, figures[column.name].get(row.key)) for column in columns]
-    judged = figures.get(JUDGED, {}).get(row.key)
-    met = ""
-    if judged is not None and row.is_met is not None:
-        value = judged.value
-        met = _verdict(is_met=value is not None and row.is_met(value))
-    return f"| {row.label} | {' | '.join(cells)} | {row.bar} | {met} |"
+def _joined(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
-def _times_line(peer: str, least: float, columns: list[Column], figures: Figures) -> str:
-    ours = figures.get(JUDGED, {}).get("whole64.rps")
-    theirs = figures.get(peer, {}).get("whole64.rps")
-    if ours is None or theirs is None or not theirs.value:
-        return ""
-    times = (ours.value or 0.0) / theirs.value
-    cells = [f"{times:.1f} ×" if column.name == JUDGED else "" for column in columns]
-    title = next(column.title for column in columns if column.name == peer)
-    verdict = _verdict(is_met=times >= least)
-    return f"| · times {title} | {' | '.join(cells)} | ≥ {least:g} × | {verdict} |"
-
-
-def _cell(row: Row, figure: Figure | None) -> str:
+def _cell(row: Row, column: Column, figures: Figures) -> str:
+    figure = figures[column.name].get(row.key)
     if figure is None:
-        return ""
+        return "–" if row.key.partition(".")[0] in column.left_out else ""
     value = figure.value
     return "refused" if value is None else f"{value:,.{row.digits}f}"
 
 
-def _verdict(*, is_met: bool) -> str:
-    return "yes" if is_met else "**no**"
+def _judged(row: Row, figures: Figures, yardstick: Yardstick | None) -> list[str]:
+    """Return the cells of a row's bar: the bar, met as measured, and met when scaled."""
+    bar = row.bar
+    judged = figures.get(JUDGED, {}).get(row.key)
+    met = scaled_met = ""
+    if bar is not None and judged is not None:
+        value = judged.value
+        met = verdict(is_met=value is not None and bar.is_met(value))
+        if yardstick is not None and value is not None:
+            scaled_met = yardstick.judge(bar, value, row.digits)
+    cells = [bar.text if bar is not None else "", met]
+    return [*cells, scaled_met] if yardstick is not None else cells
+
+
+def _ratio_cells(ratio: Ratio, columns: list[Column], figures: Figures) -> list[str]:
+    """Return the cells of a ratio, bar included; none when one of the two was not measured."""
+    ours = figures.get(ratio.subject, {}).get(ratio.key)
+    over = _value(figures, ratio.over, ratio.key)
+    # What a relay adds can be lost in the noise; nothing is a multiple of less than nothing.
+    if ours is None or over is None or over <= 0:
+        return []
+    value = None if ours.value is None else ours.value / over
+    shown = "refused" if value is None else f"{value:.{ratio.digits}f}{ratio.unit}"
+    cells = [shown if column.name == ratio.subject else "" for column in columns]
+    bar, met = "", ""
+    if ratio.bar is not None:
+        bar = ratio.bar.text + ratio.unit
+        met = verdict(is_met=value is not None and ratio.bar.is_met(value))
+    return [ratio.label, *cells, bar, met]
+
+
+def _value(figures: Figures, subject: str, key: str) -> float | None:
+    figure = figures.get(subject, {}).get(key)
+    return None if figure is None else figure.value
+
+
+def _yardstick(raw: RawRounds, figures: Figures) -> Yardstick | None:
+    """Return what the bare relay tells; None when it was not measured in this run."""
+    bare_rps = _value(figures, YARDSTICK, _RPS)
+    if not bare_rps:
+        return None
+    # Groxy does more on the same parts: when it seems the faster one, the bare relay was held up.
+    is_sure = (_value(figures, JUDGED, _RPS) or 0) <= bare_rps
+    for subject, name, busy in _busy(raw):
+        if subject == YARDSTICK and name == _RPS.partition(".")[0]:
+            is_sure = is_sure and not (_is_noisy(busy) or _is_limited(busy))
+    return Yardstick(bare_rps=bare_rps, is_sure=is_sure)
+
+
+def _speed_line(yardstick: Yardstick, *, is_scaled: bool) -> str:
+    """Say how fast this machine is."""
+    line = (
+        f"This machine relays {yardstick.bare_rps:,.0f} bare requests/s, {yardstick.speed:.2f} of "
+        f"the reference machine's {REFERENCE_BARE_RPS:,}; the bars were set there."
+    )
+    if not is_scaled:
+        return line
+    return (
+        f"{line} “Met” judges what was measured here. “Met, scaled” estimates it for that "
+        f"machine: requests/s divided by {yardstick.speed:.2f}, times multiplied by it."
+    )
 
 
 def _refused(columns: list[Column], figures: Figures) -> list[str]:
@@ -201,15 +266,15 @@ def _origin(facts: Mapping[str, Any], columns: list[Column]) -> str:
     return ". ".join(filter(None, sentences)) + "."
 
 
-def remarks_on(raw: Mapping[str, Mapping[str, list[Raw]]], figures: Figures) -> list[str]:
+def _remarks(raw: RawRounds, figures: Figures, yardstick: Yardstick | None) -> list[str]:
     """Return what a reader has to know before trusting the figures."""
     remarks: list[str] = []
     noisy: dict[str, list[str]] = {}
     limited: dict[str, list[str]] = {}
     for subject, name, busy in _busy(raw):
-        if busy["others"] > _NOISY_CORES:
+        if _is_noisy(busy):
             noisy.setdefault(subject, []).append(f"{name} {busy['others']:.1f}")
-        elif busy["load_core"] > _FULL_CORE > busy["gateway_core"] and subject != "direct":
+        elif _is_limited(busy) and subject != "direct":
             limited.setdefault(subject, []).append(name)
     if noisy:
         remarks.append(
@@ -220,7 +285,12 @@ def remarks_on(raw: Mapping[str, Mapping[str, list[Raw]]], figures: Figures) -> 
             "The core of load generator and upstream was full and the gateway's was not, so "
             f"these are lower bounds: {_listed(limited)}."
         )
-    direct = figures.get("direct", {}).get("whole64.rps")
+    if yardstick is not None and not yardstick.is_sure:
+        remarks.append(
+            "The bare relay could not show all of its speed, so this machine is faster than it "
+            "seems. What is measured against the bare relay looks better than it is."
+        )
+    direct = figures.get("direct", {}).get(_RPS)
     if direct is not None and (direct.value or 0) < _UPSTREAM_RPS:
         remarks.append(
             f"The upstream alone did less than {_UPSTREAM_RPS:,} requests/s: it was measured too."
@@ -232,7 +302,17 @@ def _listed(names: Mapping[str, list[str]]) -> str:
     return "; ".join(f"{subject}: {', '.join(found)}" for subject, found in names.items())
 
 
-def _busy(raw: Mapping[str, Mapping[str, list[Raw]]]) -> list[tuple[str, str, dict[str, float]]]:
+def _is_noisy(busy: Mapping[str, float]) -> bool:
+    """Return whether other programs took a part of the cores."""
+    return busy["others"] > _NOISY_CORES
+
+
+def _is_limited(busy: Mapping[str, float]) -> bool:
+    """Return whether the load was at its limit, and the subject was not."""
+    return busy["load_core"] > _FULL_CORE > busy["gateway_core"]
+
+
+def _busy(raw: RawRounds) -> list[tuple[str, str, dict[str, float]]]:
     """Return the busiest round of each measure of each subject."""
     return [
         (subject, name, max((one["busy"] for one in rounds), key=lambda busy: busy["others"]))
@@ -255,12 +335,13 @@ def as_json(
     facts: Mapping[str, Any],
     columns: list[Column],
     figures: Figures,
-    raw: Mapping[str, Mapping[str, list[Raw]]],
+    raw: RawRounds,
     selection: list[dict[str, float]],
 ) -> dict[str, Any]:
     """Return everything, for machines."""
     return {
         "facts": facts,
+        "reference_bare_rps": REFERENCE_BARE_RPS,
         "subjects": {
             column.name: {
                 "title": column.title,

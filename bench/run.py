@@ -23,9 +23,10 @@ from typing import Any, NoReturn
 import peers
 import report
 from machine import ROOT, facts
-from measures import MEASURES, Bench, Figure, MeasureError
+from measures import FIGURES, MEASURES, Bench, Figure
+from probes import MeasureError
 from processes import Program, ProgramError, free_port, plain_env
-from subjects import Groxy, Place, Subject, all_subjects
+from subjects import NAMES, Groxy, Place, Subject, all_subjects
 
 HERE = Path(__file__).resolve().parent
 _WORK = HERE / ".work"
@@ -38,7 +39,7 @@ _FILES_A_STREAM = 4
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Measure Groxy side by side with its peers.",
-        epilog=f"NAMEs are subjects (direct nginx groxy portkey litellm) and measures "
+        epilog=f"NAMEs are subjects ({' '.join(NAMES)}) and measures "
         f"({' '.join(MEASURES)} {_SELECTION}); either kind left out means all of it.",
     )
     parser.add_argument("--quick", action="store_true", help="one round, fewer and shorter loads")
@@ -125,6 +126,10 @@ class Run:
     def _measure_one(self, bench: Bench, subject: Subject) -> None:
         if self._skips_subjects or (self._wanted and subject.name not in self._wanted):
             return
+        measures = [name for name in self._measures if subject.takes_part_in(name)]
+        if not measures:
+            print(f"{subject.title}: takes no part in these measures", flush=True)
+            return
         missing = subject.why_missing()
         if missing:
             self.problems[subject.name] = missing
@@ -135,7 +140,7 @@ class Run:
         bench.raw = self.raw[subject.name] = {}
         try:
             subject.start()
-            for name in self._measures:
+            for name in measures:
                 if name == "soak" and not isinstance(subject, Groxy):
                     continue
                 self._measure_figures(bench, subject, name, figures)
@@ -193,11 +198,13 @@ def _publish(
             title=subject.title,
             version="" if subject.why_missing() else subject.version(),
             problem=run.problems.get(subject.name, ""),
+            left_out=frozenset(
+                FIGURES[name] for name in MEASURES if not subject.takes_part_in(name)
+            ),
         )
         for subject in subjects
     ]
-    remarks = report.remarks_on(run.raw, run.figures)
-    text = report.markdown(found, columns, run.figures, selection, remarks)
+    text = report.markdown(found, columns, run.figures, selection, run.raw)
     print(f"\n{text}")
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -249,7 +256,7 @@ def main() -> int:
     """Read the command line, run, report; return the exit code."""
     options = _options()
     cores = _cores(options.cores)
-    known = {*MEASURES, _SELECTION, "direct", "nginx", "groxy", "portkey", "litellm"}
+    known = {*MEASURES, _SELECTION, *NAMES}
     if unknown := set(options.only) - known:
         sys.exit(
             f"--only knows no {', '.join(sorted(unknown))}; it knows {' '.join(sorted(known))}"

@@ -20,11 +20,11 @@ from groxy.core.errors import ErrorKind
 from groxy.routing.accounts import Account, Directory
 from groxy.routing.catalog import Catalog
 from groxy.routing.pools import Pool
-from groxy.routing.router import Router
+from groxy.routing.router import Router, Wanted
 from groxy.upstreams._base import Credentials
 from groxy.wire.http import HttpTransport
 
-_DIALECT = "chat"
+_WANTED = Wanted(model=MODEL, carriers=("chat", "responses", "messages"))
 _ROUNDS = 5
 _FRESH = 20
 _REST_S = 3600.0
@@ -73,11 +73,11 @@ def measure(count: int, times: int) -> dict[str, float]:
     router = Router(Catalog.load({}), directory, max_candidates=3)
 
     def plan() -> object:
-        return router.plan(MODEL, _DIALECT)
+        return router.plan(_WANTED)
 
     def plan_anew() -> object:
         directory.generation += 1
-        return router.plan(MODEL, _DIALECT)
+        return router.plan(_WANTED)
 
     plan()
     row = {"accounts": count, "all_well_us": _median_us(plan, times)}

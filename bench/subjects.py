@@ -39,6 +39,10 @@ class Subject:
     name = "direct"
     title = "no gateway"
     ready_path = "/stats"
+    measures: frozenset[str] | None = None
+    """The measures that it takes part in; None for all."""
+    upstream_dialect = "chat"
+    """The dialect in which the upstream is asked."""
 
     def __init__(self, place: Place) -> None:
         self.work = place.work / self.name
@@ -58,6 +62,10 @@ class Subject:
     def upstream_url(self) -> str:
         """The upstream's address, as gateways want it."""
         return f"http://127.0.0.1:{self.upstream_port}/v1"
+
+    def takes_part_in(self, measure: str) -> bool:
+        """Return whether this measure is for it."""
+        return self.measures is None or measure in self.measures
 
     def why_missing(self) -> str:
         """Return why it cannot be measured here; empty when it can."""
@@ -99,20 +107,22 @@ class Groxy(Subject):
     name = "groxy"
     title = "Groxy"
     ready_path = "/ready"
+    account = 'upstream = "xai"\n'
+    """Whose account it is, and what else has to be said of it."""
 
     def version(self) -> str:
         """Return its version."""
         return groxy.__version__
 
     def command(self) -> tuple[list[str], dict[str, str]]:
-        """Write settings with one xAI account that lives at the upstream."""
+        """Write settings with one account that lives at the upstream."""
         self.port = free_port()
         self.headers = [f"Authorization: Bearer {CALLER_KEY}"]
         settings = self.work / "groxy.toml"
         settings.write_text(
             f'[app]\napi_key = "{CALLER_KEY}"\napp_key = "adm-bench"\n'
-            f'[[accounts]]\nname = "bench"\nupstream = "xai"\napi_key = "{UPSTREAM_KEY}"\n'
-            f'base_url = "{self.upstream_url}"\n'
+            f'[[accounts]]\nname = "bench"\napi_key = "{UPSTREAM_KEY}"\n'
+            f'base_url = "{self.upstream_url}"\n{self.account}'
         )
         program = Path(sys.executable).with_name("groxy")
         command = [str(program), "serve", "--config", str(settings), "--port", str(self.port)]
@@ -121,6 +131,32 @@ class Groxy(Subject):
     def forget(self) -> None:
         """Remove its data folder, so that the next start is a first start."""
         shutil.rmtree(self.work / "data", ignore_errors=True)
+
+
+class Cross(Groxy):
+    """This gateway between two dialects: callers speak chat, its only account Responses."""
+
+    name = "cross"
+    title = "Groxy, translating"
+    # Starts and memory are those of the other lane, and Responses tell usage only at the end.
+    measures = frozenset({"latency", "rps1", "rps64", "first", "body", "burst", "single", "paced"})
+    upstream_dialect = "responses"
+    account = 'upstream = "openai_compatible"\n[accounts.options]\ndialects = "responses"\n'
+
+
+class Bare(Subject):
+    """The yardstick: a relay on the parts that Groxy is built from, which does nothing else."""
+
+    name = "bare"
+    title = "bare relay"
+    ready_path = "/"
+    measures = frozenset({"start", "latency", "rps1", "rps64", "body"})
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        """Return how to start it; it has no settings."""
+        self.port = free_port()
+        script = Path(__file__).with_name("relay.py")
+        return [sys.executable, str(script), str(self.port), self.upstream_url], {}
 
 
 class Nginx(Subject):
@@ -264,12 +300,18 @@ class Portkey(Subject):
         return package / "build" / "start-server.js"
 
 
+NAMES = tuple(kind.name for kind in (Subject, Nginx, Bare, Groxy, Cross, Portkey, LiteLlm))
+"""Of all subjects, in the order of the report."""
+
+
 def all_subjects(place: Place, *, litellm_venv: Path, portkey_folder: Path) -> list[Subject]:
-    """Return every subject, installed or not; the fast ones come first."""
+    """Return every subject, installed or not, in the order of `NAMES`: the fast ones come first."""
     return [
         Subject(place),
         Nginx(place),
+        Bare(place),
         Groxy(place),
+        Cross(place),
         Portkey(place, portkey_folder),
         LiteLlm(place, litellm_venv),
     ]

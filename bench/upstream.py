@@ -1,25 +1,28 @@
 """The upstream that every subject relays to: as fast as one core allows, and the same for all.
 
 In: HTTP/1.1 requests on loopback, bodies of any size, with or without chunks. Out: bytes computed
-beforehand, chosen by the word in the request (`asks.py`), plus `/v1/models` and `/stats`. It
-decodes no JSON and keeps nothing. It is written on bare sockets because a server with an ASGI
-application behind it, granian's, answered 24,000 requests a second on the core that it shares with
-the load generator where this one answered 82,000; nginx would have been limited by the former.
+beforehand, chosen by the path (chat or Responses) and the word in the request (`asks.py`), plus
+`/v1/models` and `/stats`. It decodes no JSON and keeps nothing. It is written on bare sockets
+because a server with an ASGI application behind it, granian's, answered 24,000 requests a second
+on the core that it shares with the load generator where this one answered 82,000; nginx would have
+been limited by the former.
 
     python bench/upstream.py --port 9100
 """
 
 import argparse
 import asyncio
-import json
 import re
 import signal
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import cast
 
+import chat_form
+import responses_form
 import uvloop
-from asks import MODEL, Ask, read_word
+from asks import MODEL, Ask, encode, read_word
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)")
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked")
@@ -27,7 +30,6 @@ _HEAD_END = b"\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 _UNTIL_LAST_CHUNK = -1
 _MAX_HEAD_BYTES = 65536
-_CREATED = 1_760_000_000
 _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
     b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -46,6 +48,9 @@ class Stats:
     streams_open: int = 0
     refused: int = 0
     """Requests that could not be understood."""
+    chat: int = 0
+    """Requests in this dialect, whole and streamed."""
+    responses: int = 0
 
 
 def _response(status: str, body: bytes) -> bytes:
@@ -53,85 +58,36 @@ def _response(status: str, body: bytes) -> bytes:
     return head.encode() + _HEAD_END + body
 
 
-def _encode(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """The replies of one dialect."""
+
+    whole: bytes
+    """The response with a whole reply, head included."""
+    steps: Callable[[Ask], list[list[bytes]]]
 
 
-def _usage(produced: int) -> dict[str, object]:
-    return {
-        "prompt_tokens": 32,
-        "completion_tokens": produced,
-        "total_tokens": 32 + produced,
-        "prompt_tokens_details": {"cached_tokens": 6},
-    }
-
-
-WHOLE_TEXT = "Something, as you asked."
-_WHOLE_REPLY = {
-    "id": "bench-1",
-    "object": "chat.completion",
-    "created": _CREATED,
-    "model": MODEL,
-    "choices": [
-        {
-            "index": 0,
-            "message": {"role": "assistant", "content": WHOLE_TEXT},
-            "finish_reason": "stop",
-        }
-    ],
-    "usage": _usage(9),
-}
-_WHOLE = _response("200 OK", _encode(_WHOLE_REPLY))
-_MODELS = _response("200 OK", _encode({"object": "list", "data": [{"id": MODEL, "aliases": []}]}))
+CHAT = Form(_response("200 OK", chat_form.whole()), chat_form.steps)
+RESPONSES = Form(_response("200 OK", responses_form.whole()), responses_form.steps)
+_MODELS = _response("200 OK", encode({"object": "list", "data": [{"id": MODEL, "aliases": []}]}))
 _BAD = _response("400 Bad Request", b'{"error":{"message":"no bench word in the request"}}')
 _MISSING = _response("404 Not Found", b'{"error":{"message":"nothing here"}}')
 
 
-def stream_text(events: int) -> str:
-    """Return what a stream of so many events says; the last one says nothing but that it ends."""
-    return "".join(f" word{number}" for number in range(events - 1))
-
-
-def _events(ask: Ask) -> list[bytes]:
-    """Return the data of every event of a stream."""
-    head = {
-        "id": "bench-1",
-        "object": "chat.completion.chunk",
-        "created": _CREATED,
-        "model": MODEL,
-        "system_fingerprint": "fp_bench",
-    }
-    events: list[bytes] = []
-    for number in range(ask.events):
-        is_last = number == ask.events - 1
-        delta: dict[str, object] = {} if is_last else {"content": f" word{number}"}
-        if number == 0 or ask.usage == "each":
-            delta["role"] = "assistant"
-        choice = {"index": 0, "delta": delta, "finish_reason": "stop" if is_last else None}
-        chunk: dict[str, object] = head | {"choices": [choice]}
-        if ask.usage == "each":
-            chunk["usage"] = _usage(number + 1)
-        events.append(_encode(chunk))
-    events.append(_encode(head | {"choices": [], "usage": _usage(ask.events)}))
-    events.append(b"[DONE]")
-    return events
-
-
 @lru_cache(maxsize=64)
-def stream_writes(ask: Ask) -> tuple[bytes, ...]:
+def stream_writes(form: Form, ask: Ask) -> tuple[bytes, ...]:
     """Return the writes of a stream: each event in an HTTP chunk of its own, as servers do."""
-    chunks = [
-        b"%x\r\n%b\r\n" % (len(event), event)
-        for event in (b"data: " + data + b"\n\n" for data in _events(ask))
+    steps = [
+        b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in step)
+        for step in form.steps(ask)
     ]
-    content, rest = chunks[: ask.events], b"".join(chunks[ask.events :])
     writes = [
-        b"".join(content[at : at + ask.events_per_write])
+        b"".join(steps[at : at + ask.events_per_write])
         for at in range(0, ask.events, ask.events_per_write)
     ]
     writes[0] = _STREAM_HEAD + writes[0]
-    # Usage, [DONE] and the end of the body leave together with the last event.
-    writes[-1] += rest + _LAST_CHUNK
+    # The end of the body leaves together with the last events.
+    writes[-1] += _LAST_CHUNK
     return tuple(writes)
 
 
@@ -145,13 +101,14 @@ class _Stream:
         loop: asyncio.AbstractEventLoop,
         transport: asyncio.WriteTransport,
         stats: Stats,
-        ask: Ask,
+        writes: tuple[bytes, ...],
+        gap_us: int,
     ) -> None:
         self._loop = loop
         self._transport = transport
         self._stats = stats
-        self._writes = stream_writes(ask)
-        self._gap_s = ask.gap_us / 1e6
+        self._writes = writes
+        self._gap_s = gap_us / 1e6
         self._at = 0
         self._began = loop.time()
         stats.streams_open += 1
@@ -229,22 +186,31 @@ class Connection(asyncio.Protocol):
             self._answer()
 
     def _answer(self) -> None:
-        ask, target = self._ask, self._target
+        target = self._target
         if b"/chat/completions" in target:
-            if ask is None:
-                self._stats.refused += 1
-                self._transport.write(_BAD)
-            elif ask.events:
-                _Stream(self._loop, self._transport, self._stats, ask)
-            else:
-                self._stats.whole += 1
-                self._transport.write(_WHOLE)
+            self._stats.chat += 1
+            self._reply(CHAT)
+        elif target.startswith(b"post ") and b"/responses " in target:
+            self._stats.responses += 1
+            self._reply(RESPONSES)
         elif target.startswith(b"get ") and b"/models" in target:
             self._transport.write(_MODELS)
         elif target.startswith(b"get /stats"):
-            self._transport.write(_response("200 OK", _encode(asdict(self._stats))))
+            self._transport.write(_response("200 OK", encode(asdict(self._stats))))
         else:
             self._transport.write(_MISSING)
+
+    def _reply(self, form: Form) -> None:
+        ask = self._ask
+        if ask is None:
+            self._stats.refused += 1
+            self._transport.write(_BAD)
+        elif ask.events:
+            writes = stream_writes(form, ask)
+            _Stream(self._loop, self._transport, self._stats, writes, ask.gap_us)
+        else:
+            self._stats.whole += 1
+            self._transport.write(form.whole)
 
 
 async def serve(port: int) -> None:
