@@ -332,3 +332,33 @@ def test_a_whole_error():
 def test_no_body_crashes_it(body):
     decoder, events = _whole(body)
     assert (decoder.failure is None) == decoder.is_complete == bool(events)
+
+
+def decoded(stream: bytes) -> list[Event]:
+    decoder = MessagesDecoder(RULES)
+    return decoder.feed(stream) + decoder.close()
+
+
+def test_nothing_follows_the_reason_for_the_end():
+    late = event("content_block_delta", index=0, delta={"type": "text_delta", "text": "late"})
+    end = event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 3})
+    events = decoded(begins() + says("a") + end + late + event("message_stop"))
+    assert isinstance(events[-1], Finished)
+    assert TextDelta(text="late") not in events
+
+
+def test_a_call_that_was_never_closed_keeps_its_input():
+    first = opens(0, "tool_use", id="1", name="a", input={"x": 1})
+    second = opens(0, "tool_use", id="2", name="b", input={})
+    events = decoded(begins() + first + second + ends("tool_use"))
+    calls = [one for one in events if isinstance(one, ToolCallDelta)]
+    given = "".join(call.arguments for call in calls if call.index == 0)
+    assert json.loads(given) == {"x": 1}
+    assert "".join(call.arguments for call in calls if call.index == 1) == "{}"
+
+
+def test_a_call_without_an_id_gets_one_of_its_own():
+    stream = begins() + opens(0, "tool_use", name="a", input={}) + closes(0) + ends("tool_use")
+    (call, _) = [one for one in decoded(stream) if isinstance(one, ToolCallDelta)]
+    assert call.call_id.startswith("toolu_")
+    assert call == next(one for one in decoded(stream) if isinstance(one, ToolCallDelta))

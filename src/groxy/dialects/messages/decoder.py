@@ -62,6 +62,7 @@ class MessagesDecoder:
         """The block that was opened last, for upstreams that do not number them."""
         self._chars = 0
         self._block_chars = 0
+        self._reply_id = ""
 
     @property
     def is_complete(self) -> bool:
@@ -120,6 +121,8 @@ class MessagesDecoder:
     def _take(self, event: StreamEvent, read: list[Event]) -> None:
         if event.type == "message_start" or not self._has_started:
             self._start(event.message or OpenedMessage(), read)
+        if self._has_finished and (event.type or "").startswith("content_block"):
+            return  # It has said why it ended; what still comes belongs to no reply.
         match event.type:
             case "content_block_delta" if event.delta is not None:
                 self._take_delta(event.delta, self._index(event), read)
@@ -144,6 +147,7 @@ class MessagesDecoder:
             return
         self._has_started = True
         self._usage = messages_usage.merged({}, message.usage)
+        self._reply_id = message.id or ""
         # Messages do not say when they were made; whoever writes the reply knows.
         read.append(Started(reply_id=message.id or "", model_served=message.model or "", created=0))
 
@@ -160,13 +164,14 @@ class MessagesDecoder:
             case "redacted_thinking" if block.data:
                 read.append(ReasoningSealed(encrypted=block.data))
             case "tool_use":
+                self._close_call(index, read)  # One that was never closed must not lose its input.
                 call = self._calls[index] = _Call(self._called, bytes(block.input))
                 self._called += 1
                 read.append(
                     ToolCallDelta(
                         index=call.index,
                         arguments="",
-                        call_id=block.id or "",
+                        call_id=block.id or f"toolu_{self._reply_id}_{call.index}",
                         name=block.name or "",
                     )
                 )

@@ -79,7 +79,7 @@ def written_usage(usage: Usage, reported: bytes | msgspec.Raw = b"") -> dict[str
         written = {}
     created = written.get("cache_creation_input_tokens")
     uncached = usage.input_tokens - usage.cached_tokens
-    created = created if isinstance(created, int) and 0 < created <= uncached else 0
+    created = created if type(created) is int and 0 < created <= uncached else 0
     written["input_tokens"] = uncached - created
     written["cache_creation_input_tokens"] = created
     written["cache_read_input_tokens"] = usage.cached_tokens
