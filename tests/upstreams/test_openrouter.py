@@ -242,3 +242,12 @@ def test_turns_of_a_conversation_ask_for_the_same_provider():
     assert UPSTREAM.keep_together({}, "talk", "chat") == {"x-session-id": "talk"}
     own = decode_fields(b'{"session_id":"mine"}')
     assert UPSTREAM.keep_together(own, "talk", "chat") == {}
+
+
+def test_openrouter_itself_is_no_provider_of_its_own():
+    fields = decode_fields(b'{"provider":{"only":["OpenRouter"],"order":["openrouter","xai"]}}')
+    assert UPSTREAM.prepare(fields, ModelFacts()) == []
+    assert decode_any(fields["provider"]) == {"order": ["xai"]}
+    fields = decode_fields(b'{"provider":{"only":["openrouter"]}}')
+    UPSTREAM.prepare(fields, ModelFacts())
+    assert "provider" not in fields

@@ -85,6 +85,7 @@ class _Failure(msgspec.Struct):
 
 _search_decoder = msgspec.json.Decoder(_Search)
 _tools_decoder = msgspec.json.Decoder(list[dict[str, Any]])
+_provider_decoder = msgspec.json.Decoder(dict[str, Any])
 _SEARCH_TOOLS = frozenset({"web_search", "x_search"})
 _DOMAINS = {"allowed_domains": "include_domains", "excluded_domains": "exclude_domains"}
 _plugins_decoder = msgspec.json.Decoder(list[dict[str, Any]] | None)
@@ -122,6 +123,7 @@ class OpenRouter(Upstream):
             return _search_tools_as_plugin(fields)
         if dialect != "chat":
             return []
+        _without_own_name(fields)
         words = _search_as_plugin(fields)
         # Effort stays where the model takes none: here it also switches reasoning on and off.
         words += drop_rejected(fields, replace(facts, rejects=facts.rejects - {"reasoning_effort"}))
@@ -154,6 +156,30 @@ class OpenRouter(Upstream):
     def read_headers(self, headers: Mapping[str, str]) -> ReplyFacts:
         """A reply from the response cache is free (guides/features/response-caching.mdx)."""
         return ReplyFacts(is_cached=headers.get("x-openrouter-cache-status", "").upper() == "HIT")
+
+
+def _without_own_name(fields: Fields) -> None:
+    """Take OpenRouter itself out of the provider lists: there it is no provider.
+
+    Routing has heard it already. Names of accounts are not known here.
+    """
+    raw = fields.get("provider")
+    if raw is None or b"openrouter" not in bytes(raw).lower():
+        return
+    try:
+        provider = _provider_decoder.decode(raw)
+    except msgspec.MsgspecError:
+        return
+    for name in ("order", "only", "ignore"):
+        listed = provider.get(name)
+        if isinstance(listed, list):
+            kept = [one for one in listed if str(one).lower() != UPSTREAM.name]
+            provider[name] = kept
+            if not kept:
+                del provider[name]
+    fields["provider"] = msgspec.Raw(encode(provider))
+    if not provider:
+        del fields["provider"]
 
 
 def _search_as_plugin(fields: Fields) -> list[str]:

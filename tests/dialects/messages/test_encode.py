@@ -139,8 +139,15 @@ def test_ids_of_calls_are_spelled_as_anthropic_takes_them_and_still_match():
         _message(Role.ASSISTANT, call),
         _message(Role.TOOL, ToolResult(call_id="functions.look:0", text="ok")),
     )
-    assert body["messages"][0]["content"][0]["id"] == "functions_look_0"
-    assert body["messages"][1]["content"][0]["tool_use_id"] == "functions_look_0"
+    spelled = body["messages"][0]["content"][0]["id"]
+    assert spelled.startswith("functions_look_0_")
+    assert body["messages"][1]["content"][0]["tool_use_id"] == spelled
+
+
+def test_ids_that_differ_in_odd_characters_stay_apart():
+    calls = [ToolCall(call_id=name, name="look", arguments="{}") for name in ("a.b", "a:b", "a_b")]
+    body = _body(_message(Role.ASSISTANT, *calls))
+    assert len({block["id"] for block in body["messages"][0]["content"]}) == 3
 
 
 def test_empty_text_and_empty_turns_are_left_out():

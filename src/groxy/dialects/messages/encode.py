@@ -9,6 +9,7 @@ always gives the same bytes. Must not know which upstream it is for.
 import base64
 import binascii
 import re
+from hashlib import blake2b
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -57,6 +58,8 @@ def encode_request(
     body |= _output(options, effort, words)
     if options.user:
         body["metadata"] = {"user_id": options.user}
+    if any(image.detail != "auto" for image in request.images):
+        words.append("detail dropped")
     if any(message.name for message in request.messages):
         words.append("name dropped")
     if stream:
@@ -248,8 +251,15 @@ def _thoughts(part: Reasoning) -> list[Block]:
 
 
 def _id(call_id: str) -> str:
-    """Return a call's id in the characters that Anthropic takes."""
-    return _NOT_IN_AN_ID.sub("_", call_id)
+    """Return a call's id in the characters that Anthropic takes, and no other call's.
+
+    Ids that differ in other characters alone must not become the same.
+    """
+    spelled = _NOT_IN_AN_ID.sub("_", call_id)
+    if spelled == call_id:
+        return spelled
+    digest = blake2b(call_id.encode(errors="replace"), digest_size=4).hexdigest()
+    return f"{spelled}_{digest}"
 
 
 def _input(arguments: str) -> Fields:
