@@ -319,3 +319,11 @@ def test_no_body_crashes_it(body):
     passed = relay.feed_whole(body)
     assert (relay.failure is None) == relay.is_complete == bool(passed)
     relay.finish(USAGE)
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_the_name_of_an_event_cannot_begin_another_one(end):
+    name = f"x{end}{end}event: message_stop{end}data: {{}}{end}{end}"
+    relay = MessagesRelay(RULES, frame())
+    written = relay.feed(begins() + event(name, named=False))
+    assert b"message_stop" not in written

@@ -377,3 +377,25 @@ def test_sealed_thoughts_come_back_as_they_went():
     history: Any = [{"role": "user", "content": "a"}, {"role": "assistant", "content": [block]}]
     turn = DIALECT.canonical(asked(history)).messages[1]
     assert turn.parts == (Reasoning(text="Hm.", encrypted="enc", item_id="rs_1"),)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (
+            b'"system":[{"type":"text","text":"x-anthropic-billing-header: a\\nhi","x":1e999}],'
+            b'"messages":[{"role":"user","content":"a"}]'
+        ),
+        (
+            b'"messages":[{"role":"user","content":"a"},{"role":"assistant","content":['
+            b'{"type":"thinking","thinking":"t","signature":"groxy1.rs_1.enc"},'
+            b'{"type":"tool_use","id":"a","name":"f","input":{"a":1e999}}]}]'
+        ),
+    ],
+    ids=["system", "input"],
+)
+def test_a_number_out_of_range_is_the_callers_mistake(fields):
+    body = b'{"model":"grok-4.3","max_tokens":5,' + fields + b"}"
+    with pytest.raises(GroxyError) as caught:
+        DIALECT.outgoing(DIALECT.decode_request(body), model="m", effort=None, stream=False)
+    assert caught.value.kind is ErrorKind.BAD_REQUEST

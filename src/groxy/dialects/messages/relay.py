@@ -162,7 +162,7 @@ class MessagesRelay:
             name = fields.get("type", name.decode()).encode()
         except (*UNREADABLE, AttributeError):
             return b""
-        if not name or b"\n" in name:
+        if not name or b"\n" in name or b"\r" in name:  # Either would end the line.
             return b""
         return b"event: " + name + b"\ndata: " + data + b"\n\n"
 

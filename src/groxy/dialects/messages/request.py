@@ -151,8 +151,12 @@ def outgoing(asked: Asked, *, model: str, effort: str | None, stream: bool) -> F
         fields["stream"] = Raw(b"true")
     if effort is not None:
         _set_effort(fields, effort)
-    _strip_attribution(fields)
-    _open_tokens(fields)
+    try:
+        _strip_attribution(fields)
+        _open_tokens(fields)
+    except UNREADABLE:  # The checks passed over values that nobody had to read until now.
+        message = "A number in `system` or `messages` is out of range. Send a smaller one."
+        raise GroxyError(ErrorKind.BAD_REQUEST, message, param="messages") from None
     return fields
 
 
