@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.dialects.chat.usage import read_usage
+from groxy.dialects._completion_usage import read_usage
 from groxy.upstreams._base import Credentials, ErrorReply, ModelFacts
 from groxy.upstreams.openrouter import UPSTREAM
 from groxy.wire.json import decode_any, decode_fields, encode

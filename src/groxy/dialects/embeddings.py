@@ -16,10 +16,10 @@ from groxy.core.usage import Usage
 from groxy.dialects import _openai
 from groxy.dialects._base import Asked, EmbeddedError, Frame, Tally, UsageRules
 from groxy.dialects._bills import ABSURD_TOKENS, Billed, bill_of
+from groxy.dialects._embedded import failure_in, is_there
 from groxy.wire.json import (
     UNREADABLE,
     Fields,
-    decode_any,
     decode_fields,
     decode_request as decode_json,
     encode,
@@ -30,7 +30,6 @@ MAX_INPUTS = 2048
 """OpenAI's limit of texts in one request; xAI takes 128."""
 _ANY_WORD = " a"
 """What stands for a token whose text is not known, where text is to be counted."""
-_NO_ERRORS = (b"", b"null", b"{}", b'""', b"false")
 _FORMS = "a text, a list of texts, a list of tokens, or a list of lists of tokens"
 
 _Token = Annotated[int, Meta(ge=0, le=2**31)]
@@ -201,26 +200,12 @@ def _read(body: bytes) -> _Reply:
         reply = _reply_decoder.decode(body)
         decode_fields(body)  # So that `encode` cannot fail later.
     except UNREADABLE as error:
-        if _has_error(body):
-            raise EmbeddedError(body) from None
-        raise GroxyError(
-            ErrorKind.BAD_REPLY,
-            "The upstream sent a reply that could not be read.",
-            detail=f"{type(error).__name__}: {error}",
-        ) from None
-    if bytes(reply.error) not in _NO_ERRORS:
+        raise failure_in(body, error) from None
+    if is_there(reply.error):
         raise EmbeddedError(body)
     if not reply.data or not all(bytes(one.embedding)[:1] in (b"[", b'"') for one in reply.data):
         raise GroxyError(ErrorKind.BAD_REPLY, "The upstream sent a reply without vectors.")
     return reply
-
-
-def _has_error(body: bytes) -> bool:
-    try:
-        fields = decode_any(body)
-    except UNREADABLE:
-        return False
-    return isinstance(fields, dict) and bool(fields.get("error"))
 
 
 def _read_usage(raw: Raw, rules: UsageRules) -> Usage | None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from msgspec import Raw
 
+from groxy.dialects._embedded import is_there
 from groxy.dialects.chat.mend import (
     FINISH_REASONS,
     Call,
@@ -14,7 +15,6 @@ from groxy.dialects.chat.mend import (
     Delta,
     finish_reason_of,
     has_whole_calls,
-    is_error,
     mended_delta,
     mended_message,
     text_of,
@@ -26,12 +26,12 @@ from tests.dialects.chat.streams import call
 
 @pytest.mark.parametrize("raw", ["", "null", "{}", "[]", '""', "false", "0"])
 def test_an_empty_error_field_is_no_error(raw):
-    assert not is_error(Raw(raw.encode()))
+    assert not is_there(Raw(raw.encode()))
 
 
 @pytest.mark.parametrize("raw", ['{"message":"no"}', '"no"', "[1]", "true", "1", "[null]"])
 def test_a_filled_error_field_is_an_error(raw):
-    assert is_error(Raw(raw.encode()))
+    assert is_there(Raw(raw.encode()))
 
 
 @pytest.mark.parametrize("reason", sorted(FINISH_REASONS))

@@ -3,7 +3,8 @@
 import pytest
 from msgspec import Raw
 
-from groxy.dialects.completions.shapes import is_there, seconds_of, text_of
+from groxy.dialects._embedded import is_there
+from groxy.dialects.completions.shapes import seconds_of, text_of
 
 
 @pytest.mark.parametrize("raw", [b"", b"null", b"{}", b"[]", b'""', b"false", b"0"])

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from groxy.core.usage import Usage
 from groxy.dialects._base import BillField, Counting, UsageRules
-from groxy.dialects.completions.usage import read_usage, written_usage
+from groxy.dialects._completion_usage import read_usage, written_usage
 
 PLAIN = UsageRules()
 APART = UsageRules(reasoning_apart=True)

@@ -5,7 +5,7 @@ Facts: OpenAI's API reference and xAI's OpenAPI document, as of August 2026. The
 `canonical` decodes it all the way (`search`: xAI's old live search), `events` writes replies. The
 upstream's end: `upstream_request` writes requests, `decoder` reads replies. The same dialect on
 both sides: `relay` passes streams on, `whole` whole replies; `chunks` and `mend` hold what many
-upstreams get wrong. `usage` is the only place that reads token counts.
+upstreams get wrong. `_completion_usage` beside it is the only place that reads token counts.
 """
 
 from groxy.core.errors import GroxyError

@@ -12,15 +12,15 @@ import msgspec
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.usage import Usage
+from groxy.dialects import _completion_usage as chat_usage
 from groxy.dialects._base import EmbeddedError, UsageRules
-from groxy.dialects.chat import usage as chat_usage
+from groxy.dialects._embedded import is_there
 from groxy.dialects.chat.mend import (
     ABSENT,
     Choice,
     Delta,
     finish_reason_of,
     has_whole_calls,
-    is_error,
 )
 from groxy.wire.json import UNREADABLE
 from groxy.wire.sse import DONE, SseEvent, SseReader
@@ -128,7 +128,7 @@ class ChunkStream(ABC, Generic[Piece]):
             chunk = _decode(data)
         except UNREADABLE as error:
             raise garbage(error) from None
-        if chunk.error is not ABSENT and is_error(chunk.error):
+        if chunk.error is not ABSENT and is_there(chunk.error):
             raise EmbeddedError(data)
         if chunk.usage is not ABSENT:
             if bytes(chunk.usage) == _NULL:

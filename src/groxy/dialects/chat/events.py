@@ -18,9 +18,9 @@ from groxy.core.events import (
 )
 from groxy.core.usage import Usage
 from groxy.dialects._base import Asked, Frame
+from groxy.dialects._completion_usage import written_usage
 from groxy.dialects._openai import encode_error
 from groxy.dialects.chat.sources import written_sources
-from groxy.dialects.chat.usage import written_usage
 from groxy.wire.json import encode
 from groxy.wire.sse import DONE
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from groxy.dialects._embedded import is_there
 from groxy.wire.json import UNREADABLE, decode_any, encode
 
 ABSENT = msgspec.Raw(b"")
@@ -73,11 +74,6 @@ class _Whole(msgspec.Struct):
 
 
 _whole_decoder = msgspec.json.Decoder(_Whole)
-
-
-def is_error(raw: msgspec.Raw) -> bool:
-    """True when an `error` field is really there: absent, null and empty ones do not count."""
-    return bytes(raw) not in (b"", b"null", b"{}", b"[]", b'""', b"false", b"0")
 
 
 def text_of(content: str | float) -> str:
@@ -169,7 +165,7 @@ def whole_as_chunks(body: bytes) -> list[bytes]:
     except UNREADABLE:
         return [body]
     has_failed = any(choice.finish_reason == "error" for choice in whole.choices)
-    if has_failed or not whole.choices or is_error(whole.error):
+    if has_failed or not whole.choices or is_there(whole.error):
         return [body]
     head = {key: value for key, value in reply.items() if key not in ("choices", "usage")}
     head["object"] = "chat.completion.chunk"

@@ -14,9 +14,9 @@ import msgspec
 
 from groxy.core.errors import GroxyError
 from groxy.core.usage import Usage
+from groxy.dialects import _completion_usage as chat_usage
 from groxy.dialects._base import Counting, EmbeddedError, Tally, UsageRules
 from groxy.dialects._openai import encode_error
-from groxy.dialects.chat import usage as chat_usage
 from groxy.dialects.chat.chunks import ChunkStream, garbage, seconds_of
 from groxy.dialects.chat.mend import (
     ABSENT,

@@ -4,15 +4,15 @@ import msgspec
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.usage import Usage
+from groxy.dialects import _completion_usage as chat_usage
 from groxy.dialects._base import Counting, EmbeddedError, Tally, UsageRules
-from groxy.dialects.chat import usage as chat_usage
+from groxy.dialects._embedded import failure_in, is_there
 from groxy.dialects.chat.chunks import Chunk
 from groxy.dialects.chat.mend import (
     FINISH_REASONS,
     Choice,
     Delta,
     finish_reason_of,
-    is_error,
     mended_message,
     text_of,
 )
@@ -103,25 +103,11 @@ def read_whole(body: bytes) -> Chunk:
     try:
         reply = _decode(body)
     except UNREADABLE as error:
-        if _has_error(body):
-            raise EmbeddedError(body) from None
-        raise GroxyError(
-            ErrorKind.BAD_REPLY,
-            "The upstream sent a reply that could not be read.",
-            detail=f"{type(error).__name__}: {error}",
-        ) from None
+        raise failure_in(body, error) from None
     if not reply.choices:
-        if is_error(reply.error):
+        if is_there(reply.error):
             raise EmbeddedError(body)
         raise GroxyError(ErrorKind.BAD_REPLY, "The upstream sent a reply without an answer.")
-    if is_error(reply.error) or any(choice.finish_reason == "error" for choice in reply.choices):
+    if is_there(reply.error) or any(choice.finish_reason == "error" for choice in reply.choices):
         raise EmbeddedError(body)
     return reply
-
-
-def _has_error(body: bytes) -> bool:
-    try:
-        fields = decode_any(body)
-    except UNREADABLE:
-        return False
-    return isinstance(fields, dict) and bool(fields.get("error"))

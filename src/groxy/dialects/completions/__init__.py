@@ -2,7 +2,7 @@
 
 Facts: OpenAI's API reference and xAI's OpenAPI document (`SampleRequest`), as of August 2026.
 `request` reads what a caller sends, `encoder` writes replies of other dialects, `relay` and `whole`
-pass on those of the same one, `usage` reads and writes token counts.
+pass on those of the same one, `_completion_usage` beside it reads and writes token counts.
 No other dialect is carried by it: it knows neither roles nor tools.
 """
 

@@ -22,8 +22,8 @@ from groxy.core.events import (
 )
 from groxy.core.usage import Usage
 from groxy.dialects._base import Asked, Frame
+from groxy.dialects._completion_usage import written_usage
 from groxy.dialects._openai import encode_stream_error
-from groxy.dialects.completions.usage import written_usage
 from groxy.wire.json import encode
 from groxy.wire.sse import DONE
 

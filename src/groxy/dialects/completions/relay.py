@@ -8,14 +8,14 @@ from collections.abc import Iterable
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.usage import Usage
+from groxy.dialects import _completion_usage as token_usage
 from groxy.dialects._base import Counting, EmbeddedError, Tally, UsageRules
+from groxy.dialects._embedded import is_there
 from groxy.dialects._openai import encode_stream_error
-from groxy.dialects.completions import usage as completions_usage
 from groxy.dialects.completions.shapes import (
     ABSENT,
     Reply,
     decode_reply,
-    is_there,
     seconds_of,
     text_of,
 )
@@ -84,7 +84,7 @@ class CompletionsRelay:
 
     def reported_usage(self) -> Usage | None:
         """Return the last usage the upstream reported, if it makes sense."""
-        return completions_usage.read_usage(self._usage_raw, self._rules)
+        return token_usage.read_usage(self._usage_raw, self._rules)
 
     def finish(self, usage: Usage) -> bytes:
         """Return the end of the stream: missing finish reasons, usage if asked for, `[DONE]`."""
@@ -93,7 +93,7 @@ class CompletionsRelay:
             for at in sorted(self._spoken - self._finished)
         ]
         if self._wants_usage:
-            written = completions_usage.written_usage(usage, self._usage_raw, self._counting)
+            written = token_usage.written_usage(usage, self._usage_raw, counting=self._counting)
             ends.append(self._event([], usage=written))
         return b"".join(ends) + b"data: " + DONE + b"\n\n"
 

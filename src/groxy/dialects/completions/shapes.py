@@ -32,11 +32,6 @@ decode_reply = msgspec.json.Decoder(Reply).decode
 _decode_number = msgspec.json.Decoder(float).decode
 
 
-def is_there(raw: msgspec.Raw) -> bool:
-    """True when a field says something: absent, null and empty ones do not."""
-    return bytes(raw) not in (b"", b"null", b"{}", b"[]", b'""', b"false", b"0")
-
-
 def text_of(text: str | float | None) -> str:
     """Return a choice's text; a number the way it stood in the JSON (seen from Workers AI)."""
     if text is None:

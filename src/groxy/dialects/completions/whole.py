@@ -2,9 +2,10 @@
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.usage import Usage
+from groxy.dialects import _completion_usage as token_usage
 from groxy.dialects._base import Counting, EmbeddedError, Tally, UsageRules
-from groxy.dialects.completions import usage as completions_usage
-from groxy.dialects.completions.shapes import Reply, decode_reply, is_there, text_of
+from groxy.dialects._embedded import failure_in, is_there
+from groxy.dialects.completions.shapes import Reply, decode_reply, text_of
 from groxy.wire.json import UNREADABLE, decode_any, encode
 
 
@@ -29,7 +30,7 @@ class CompletionsReply:
 
     def reported_usage(self) -> Usage | None:
         """Return the usage the upstream reported, if it makes sense."""
-        return completions_usage.read_usage(self._reply.usage, self._rules)
+        return token_usage.read_usage(self._reply.usage, self._rules)
 
     def encode(self, usage: Usage) -> bytes:
         """Return the reply for the caller, with `usage` as its usage."""
@@ -37,7 +38,9 @@ class CompletionsReply:
             reply = decode_any(self._body)
         except UNREADABLE:
             return self._body  # In parts that matter to nobody here it is odd; callers may cope.
-        reply["usage"] = completions_usage.written_usage(usage, self._reply.usage, self._counting)
+        reply["usage"] = token_usage.written_usage(
+            usage, self._reply.usage, counting=self._counting
+        )
         return encode(reply)
 
 
@@ -45,23 +48,9 @@ def _read(body: bytes) -> Reply:
     try:
         reply = decode_reply(body)
     except UNREADABLE as error:
-        if _has_error(body):
-            raise EmbeddedError(body) from None
-        raise GroxyError(
-            ErrorKind.BAD_REPLY,
-            "The upstream sent a reply that could not be read.",
-            detail=f"{type(error).__name__}: {error}",
-        ) from None
+        raise failure_in(body, error) from None
     if is_there(reply.error):
         raise EmbeddedError(body)
     if not reply.choices:
         raise GroxyError(ErrorKind.BAD_REPLY, "The upstream sent a reply without an answer.")
     return reply
-
-
-def _has_error(body: bytes) -> bool:
-    try:
-        fields = decode_any(body)
-    except UNREADABLE:
-        return False
-    return isinstance(fields, dict) and bool(fields.get("error"))

@@ -22,13 +22,12 @@ from groxy.dialects.messages import usage as messages_usage
 from groxy.dialects.messages.stops import finish_reason
 from groxy.dialects.messages.stream import (
     Delta,
-    OpenedBlock,
     OpenedMessage,
     StreamEvent,
     read_citation,
     read_event,
 )
-from groxy.dialects.messages.whole import whole_as_events
+from groxy.dialects.messages.whole import Block, whole_as_events
 from groxy.wire.json import Fields, encode
 from groxy.wire.sse import DONE, SseEvent, SseReader
 
@@ -151,7 +150,7 @@ class MessagesDecoder:
         # Messages do not say when they were made; whoever writes the reply knows.
         read.append(Started(reply_id=message.id or "", model_served=message.model or "", created=0))
 
-    def _open_block(self, block: OpenedBlock, index: int, read: list[Event]) -> None:
+    def _open_block(self, block: Block, index: int, read: list[Event]) -> None:
         match block.type:
             case "text":
                 self._block_chars = self._chars

@@ -16,8 +16,8 @@ from groxy.dialects.messages import usage as messages_usage
 from groxy.dialects.messages.encoder import event_bytes
 from groxy.dialects.messages.errors import encode_stream_error
 from groxy.dialects.messages.stops import finish_reason
-from groxy.dialects.messages.stream import Delta, OpenedBlock, StreamEvent, read_event
-from groxy.dialects.messages.whole import whole_as_events
+from groxy.dialects.messages.stream import Delta, StreamEvent, read_event
+from groxy.dialects.messages.whole import Block, whole_as_events
 from groxy.wire.json import UNREADABLE, Fields, decode_any, encode
 from groxy.wire.sse import DONE, SseEvent, SseReader
 
@@ -199,7 +199,7 @@ class MessagesRelay:
         }
         return event_bytes(start | {"type": "message_start", "message": message})
 
-    def _note_block(self, block: OpenedBlock) -> None:
+    def _note_block(self, block: Block) -> None:
         tally = self.tally
         tally.has_output = True
         if block.type == "tool_use":

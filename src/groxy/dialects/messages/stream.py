@@ -8,7 +8,8 @@ import msgspec
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.dialects._base import EmbeddedError
-from groxy.dialects.messages.whole import is_error
+from groxy.dialects._embedded import is_there
+from groxy.dialects.messages.whole import Block
 from groxy.wire.json import UNREADABLE
 
 _NOTHING = msgspec.Raw(b"")
@@ -34,19 +35,6 @@ class Delta(msgspec.Struct):
     stop_sequence: str | None = None
 
 
-class OpenedBlock(msgspec.Struct):
-    """A block as it starts."""
-
-    type: str
-    text: str | None = None
-    thinking: str | None = None
-    signature: str | None = None
-    data: str | None = None
-    id: str | None = None
-    name: str | None = None
-    input: msgspec.Raw = _NOTHING
-
-
 class OpenedMessage(msgspec.Struct):
     """The message as it starts."""
 
@@ -61,7 +49,7 @@ class StreamEvent(msgspec.Struct):
     type: str | None = None
     index: int | None = None
     delta: Delta | None = None
-    content_block: OpenedBlock | None = None
+    content_block: Block | None = None
     message: OpenedMessage | None = None
     usage: msgspec.Raw = _NOTHING
     error: msgspec.Raw = _NOTHING
@@ -104,7 +92,7 @@ def read_event(name: bytes, data: bytes) -> StreamEvent | None:
     kind = event.type
     if kind is None:
         kind = event.type = name.decode(errors="replace")
-    if kind == "error" or is_error(event.error):
+    if kind == "error" or is_there(event.error):
         raise EmbeddedError(data)
     return event if kind in _KNOWN else None
 

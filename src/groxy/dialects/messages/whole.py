@@ -7,15 +7,17 @@ import msgspec
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.usage import Usage
 from groxy.dialects._base import EmbeddedError, Frame, Tally, UsageRules
+from groxy.dialects._embedded import failure_in, is_there
 from groxy.dialects.messages import usage as messages_usage
 from groxy.dialects.messages.stops import finish_reason
 from groxy.wire.json import UNREADABLE, decode_any, decode_fields, encode
 
 _NOTHING = msgspec.Raw(b"")
-_ABSENT = (b"", b"null", b"{}", b"[]", b'""', b"false", b"0")
 
 
-class _Block(msgspec.Struct):
+class Block(msgspec.Struct):
+    """A block of a message, whole or as it starts in a stream."""
+
     type: str
     text: str | None = None
     thinking: str | None = None
@@ -27,7 +29,7 @@ class _Block(msgspec.Struct):
 
 
 class _Reply(msgspec.Struct):
-    content: list[_Block]
+    content: list[Block]
     id: str | None = None
     model: str | None = None
     type: str | None = None
@@ -39,11 +41,6 @@ class _Reply(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Reply).decode
-
-
-def is_error(raw: msgspec.Raw) -> bool:
-    """True when an `error` field is really there: absent, null and empty ones do not count."""
-    return bytes(raw) not in _ABSENT
 
 
 class MessagesReply:
@@ -85,7 +82,7 @@ class MessagesReply:
         fields["usage"] = messages_usage.written_usage(usage, raw)
         return encode(fields)
 
-    def _note(self, block: _Block) -> None:
+    def _note(self, block: Block) -> None:
         tally = self.tally
         match block.type:
             case "text" | "thinking":
@@ -106,24 +103,10 @@ def _read(body: bytes) -> _Reply:
     try:
         reply = _decode(body)
     except UNREADABLE as error:
-        if _has_error(body):
-            raise EmbeddedError(body) from None
-        raise GroxyError(
-            ErrorKind.BAD_REPLY,
-            "The upstream sent a reply that could not be read.",
-            detail=f"{type(error).__name__}: {error}",
-        ) from None
-    if is_error(reply.error):
+        raise failure_in(body, error) from None
+    if is_there(reply.error):
         raise EmbeddedError(body)
     return reply
-
-
-def _has_error(body: bytes) -> bool:
-    try:
-        fields = decode_any(body)
-    except UNREADABLE:
-        return False
-    return isinstance(fields, dict) and bool(fields.get("error"))
 
 
 def whole_as_events(body: bytes) -> list[bytes]:

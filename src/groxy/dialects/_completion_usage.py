@@ -1,8 +1,7 @@
-"""Chat usage: the only place that reads and writes its token counts.
+"""Usage in the words of chat and completions: the only place that reads and writes those.
 
-OpenAI counts reasoning inside `completion_tokens`; xAI leaves it out (prompt 32 + completion 9 +
-reasoning 94 = total 135, docs.x.ai, 2025-07). The total tells which it is; where it does not,
-the upstream's rule decides. Callers get OpenAI's way, unless the operator wants xAI's.
+OpenAI counts reasoning inside `completion_tokens`; xAI leaves it out (see `_bills`). Callers get
+OpenAI's way, unless the operator wants xAI's.
 """
 
 from typing import Any

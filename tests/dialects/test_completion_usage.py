@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from groxy.core.usage import Usage
 from groxy.dialects._base import BillField, Counting, UsageRules
-from groxy.dialects.chat.usage import is_written_alike, read_usage, written_usage
+from groxy.dialects._completion_usage import is_written_alike, read_usage, written_usage
 from tests.dialects.chat.odd_replies import ODD_JSON
 from tests.dialects.chat.streams import READ_XAI_USAGE, XAI_USAGE
 
