@@ -40,6 +40,7 @@ class ErrorKind(Enum):
     FORBIDDEN = "forbidden"
     REFUSED = "content_policy_violation"
     NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
     WRONG_METHOD = "method_not_allowed"
     NO_CREDITS = "insufficient_credits"
     RATE_LIMITED = "rate_limit_exceeded"
@@ -89,6 +90,8 @@ def facts_of(kind: ErrorKind) -> KindFacts:  # noqa: C901, PLR0911  one arm per 
             return KindFacts(403, "permission_error", caller, stop)
         case ErrorKind.NOT_FOUND:
             return KindFacts(404, "not_found_error", caller, stop)
+        case ErrorKind.CONFLICT:
+            return KindFacts(409, "conflict_error", caller, stop)
         case ErrorKind.WRONG_METHOD:
             return KindFacts(405, "validation_error", caller, stop)
         case ErrorKind.NO_CREDITS:
@@ -122,6 +125,7 @@ class GroxyError(Exception):
     """An error with a kind. `message` goes to the caller, `detail` only to the log.
 
     `param` names the request field at fault, as a dotted path (`messages.0.role`).
+    `code` is the wire code where one says more than the kind's own (`account_not_found`).
     `retry_after_s` becomes the `Retry-After` header.
     """
 
@@ -131,11 +135,13 @@ class GroxyError(Exception):
         message: str,
         *,
         param: str | None = None,
+        code: str = "",
         detail: str = "",
         retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
+        self.code = code or kind.value
         self.message = message
         self.param = param
         self.detail = detail
