@@ -7,7 +7,10 @@ from groxy.upstreams._base import (
     Credentials,
     ErrorReply,
     ErrorWords,
+    KeyFacts,
     ModelFacts,
+    RateFacts,
+    RateWindow,
     Upstream,
     drop_fields,
     drop_rejected,
@@ -207,3 +210,20 @@ def test_plain_server_is_reached_as_openai_is():
 
 def test_plain_model_list_may_be_bare():
     assert PLAIN.read_models(b'[{"id":"a"},{"id":1}]') == {"a"}
+
+
+def test_plain_server_tells_nothing_of_keys_and_keeps_no_files():
+    assert (PLAIN.key_path, PLAIN.files_path, PLAIN.key_prefixes) == ("", "", ())
+    assert not PLAIN.confirms_auth
+    assert PLAIN.read_key(b"anything") == KeyFacts()
+
+
+def test_plain_files_are_listed_as_openai_does():
+    page = PLAIN.read_files(b'{"data":[{"id":"f"}],"has_more":true,"last_id":"f"}')
+    assert page.next == "f"
+    assert PLAIN.files_query("f") == "?limit=100&after=f"
+
+
+def test_plain_limits_are_those_of_openai():
+    headers = {"x-ratelimit-limit-tokens": "9", "x-ratelimit-remaining-tokens": "8"}
+    assert PLAIN.read_limits(headers) == RateFacts(tokens=RateWindow(limit=9, remaining=8))

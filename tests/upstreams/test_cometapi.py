@@ -22,6 +22,11 @@ def test_requests_are_made_fit_for_xai():
     assert UPSTREAM.prepare(fields, facts) == ["logit_bias dropped", "stop dropped"]
 
 
+def test_a_model_list_proves_that_the_key_works():
+    assert UPSTREAM.check_path == "/models"
+    assert UPSTREAM.confirms_auth
+
+
 def test_only_the_500_that_says_so_is_the_callers():
     assert read(500, "m", "invalid_request").kind is ErrorKind.BAD_REQUEST
     assert read(500, "m").kind is ErrorKind.UPSTREAM_DOWN

@@ -9,13 +9,28 @@ from hypothesis import given, settings, strategies as st
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.upstreams import discover
-from groxy.upstreams._base import AccountField, Credentials, ErrorReply, ModelFacts, Upstream
+from groxy.upstreams._base import (
+    AccountField,
+    Credentials,
+    ErrorReply,
+    FileList,
+    KeyFacts,
+    ModelFacts,
+    RateFacts,
+    Upstream,
+)
 from groxy.wire.json import Fields, decode_fields, encode
 
 FOUND = discover()
 upstreams = pytest.mark.parametrize("upstream", FOUND.values(), ids=FOUND)
 # The sandbox is nobody's service, so there is nothing to have checked; its page is in the guide.
 services = pytest.mark.parametrize("upstream", [FOUND[name] for name in FOUND if name != "sandbox"])
+telling_of_keys = pytest.mark.parametrize(
+    "upstream", [each for each in FOUND.values() if each.key_path], ids=lambda each: each.name
+)
+keeping_files = pytest.mark.parametrize(
+    "upstream", [each for each in FOUND.values() if each.files_path], ids=lambda each: each.name
+)
 any_upstream = st.sampled_from(list(FOUND.values()))
 any_json = st.recursive(
     st.none()
@@ -153,7 +168,8 @@ def test_addresses_and_paths_fit_together(upstream):
     assert not upstream.address(account_of(upstream)).endswith("/")
     own = Credentials(api_key="k", base_url="http://127.0.0.1:9001/v1/")
     assert upstream.address(own) == "http://127.0.0.1:9001/v1"
-    for path in (upstream.models_path, upstream.check_path):
+    paths = (upstream.models_path, upstream.check_path, upstream.key_path, upstream.files_path)
+    for path in paths:
         assert path == "" or re.fullmatch(r"/[^?#]*[^/?#]", path)
 
 
@@ -314,3 +330,120 @@ def test_model_list_gives_its_ids(upstream):
 @upstreams
 def test_reply_without_special_headers_is_an_ordinary_one(upstream):
     assert not upstream.read_headers({}).is_cached
+
+
+@telling_of_keys
+@pytest.mark.parametrize("body", [*HOSTILE, b"{}", b'{"data":{}}', b'{"acls":1}', b'{"data":null}'])
+def test_what_is_no_key_is_a_bad_reply(upstream, body):
+    began = time.perf_counter()
+    with pytest.raises(GroxyError) as raised:
+        upstream.read_key(body)
+    assert raised.value.kind is ErrorKind.BAD_REPLY
+    assert time.perf_counter() - began < 2
+
+
+some_money = st.none() | st.decimals() | st.floats() | st.integers() | st.text(max_size=9)
+some_key = st.fixed_dictionaries(
+    {},
+    optional={
+        "acls": any_json | st.lists(st.text(max_size=20), max_size=4),
+        "team_blocked": any_json | st.booleans(),
+        "api_key_blocked": any_json | st.booleans(),
+        "data": any_json
+        | st.fixed_dictionaries(
+            {"limit": some_money, "limit_remaining": some_money}, optional={"limit_reset": any_json}
+        ),
+    },
+)
+
+
+@telling_of_keys
+@given(body=some_key.map(encode))
+@settings(max_examples=150, deadline=None)
+def test_any_json_is_a_key_or_a_bad_reply(upstream, body):
+    refusal = None
+    try:
+        facts = upstream.read_key(body)
+    except GroxyError as error:
+        facts, refusal = KeyFacts(), error
+    if refusal is not None:
+        assert refusal.kind is ErrorKind.BAD_REPLY
+    assert facts.standing in (None, ErrorKind.UPSTREAM_AUTH, ErrorKind.UPSTREAM_QUOTA)
+    assert len(facts.note) < 100
+    assert not facts.standing or facts.note
+    for window in facts.windows.values():
+        assert 0 <= window.remaining <= window.total
+        assert window.window_s >= 0
+
+
+@telling_of_keys
+def test_nothing_of_a_key_itself_is_kept(upstream):
+    told = {
+        "redacted_api_key": "xai-...b14o",
+        "name": MAIL,
+        "team_id": TEAM,
+        "acls": ["api-key:model:*"],
+        "team_blocked": True,
+        "data": {"label": "sk-or-v1-0e6…1c96", "limit": 1, "limit_remaining": 0},
+    }
+    facts = upstream.read_key(encode(told))
+    assert facts.standing is not None
+    assert not LEAKS.search(repr(facts))
+    assert "sk-or" not in repr(facts)
+
+
+@upstreams
+def test_upstream_that_tells_of_keys_is_checked_there(upstream):
+    if upstream.key_path:
+        assert upstream.check_path == upstream.key_path
+        assert upstream.confirms_auth
+    else:
+        assert upstream.read_key(b"") == KeyFacts()
+
+
+def test_no_two_upstreams_claim_the_same_keys():
+    prefixes = [prefix for upstream in FOUND.values() for prefix in upstream.key_prefixes]
+    assert len(set(prefixes)) == len(prefixes) > 0
+    assert all(len(prefix) >= 3 for prefix in prefixes)
+
+
+@keeping_files
+def test_files_are_read_page_by_page(upstream):
+    listed = [{"id": f"f{number}", "bytes": number, "created_at": 1} for number in range(100)]
+    page = upstream.read_files(
+        encode({"data": listed, "pagination_token": "t", "has_more": True, "last_id": "t"})
+    )
+    assert len(page.files) == 100
+    assert page.next == "t"
+    assert upstream.files_query(page.next).endswith("=t")
+    assert upstream.files_query("") == "?limit=100"
+    assert upstream.read_files(b'{"data":[],"pagination_token":"t","has_more":false}') == FileList()
+
+
+@keeping_files
+@pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
+def test_what_is_no_list_of_files_is_a_bad_reply(upstream, body):
+    with pytest.raises(GroxyError) as raised:
+        upstream.read_files(body)
+    assert raised.value.kind is ErrorKind.BAD_REPLY
+
+
+@keeping_files
+def test_a_file_is_deleted_below_the_list(upstream):
+    assert upstream.file_path("a b/c") == f"{upstream.files_path}/a%20b%2Fc"
+
+
+@upstreams
+def test_a_reply_without_limits_tells_of_none(upstream):
+    assert upstream.read_limits({}) is None
+    assert upstream.read_limits({"content-type": "application/json"}) is None
+
+
+@upstreams
+def test_limits_are_read_in_the_upstreams_own_words(upstream):
+    for style in upstream.rate_styles:
+        headers = {style.requests.limit: "9", style.requests.remaining: "8"}
+        facts = upstream.read_limits(headers)
+        assert isinstance(facts, RateFacts)
+        assert facts.requests is not None
+        assert (facts.requests.limit, facts.requests.remaining) == (9, 8)

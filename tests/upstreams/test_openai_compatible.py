@@ -1,4 +1,6 @@
-from groxy.upstreams._base import Credentials, ModelFacts
+import pytest
+
+from groxy.upstreams._base import Credentials, ModelFacts, RateWindow
 from groxy.upstreams.openai_compatible import UPSTREAM
 from groxy.wire.json import decode_fields
 
@@ -21,3 +23,20 @@ def test_nothing_of_a_request_is_changed():
     facts = ModelFacts(rejects=frozenset({"stop", "tools"}), efforts=())
     assert UPSTREAM.prepare(fields, facts) == []
     assert fields == before
+
+
+def test_a_list_that_anybody_may_see_proves_nothing():
+    assert not UPSTREAM.confirms_auth
+
+
+def test_files_are_those_of_openai():
+    page = UPSTREAM.read_files(b'{"data":[{"id":"file-1"}],"has_more":true,"last_id":"file-1"}')
+    assert UPSTREAM.files_query(page.next) == "?limit=100&after=file-1"
+    assert UPSTREAM.file_path("file-1") == "/files/file-1"
+
+
+@pytest.mark.parametrize("name", ["x-ratelimit-limit-requests", "x-ratelimit-limit"])
+def test_limits_may_be_those_of_whoever_is_behind_it(name):
+    facts = UPSTREAM.read_limits({name: "9", name.replace("it-limit", "it-remaining"): "8"})
+    assert facts is not None
+    assert facts.requests == RateWindow(limit=9, remaining=8)

@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.quota import QuotaSource, QuotaWindow
 from groxy.dialects._completion_usage import read_usage
-from groxy.upstreams._base import Credentials, ErrorReply, ModelFacts
+from groxy.upstreams._base import Credentials, ErrorReply, KeyFacts, ModelFacts, RateWindow
 from groxy.upstreams.openrouter import UPSTREAM
 from groxy.wire.json import decode_any, decode_fields, encode
 
@@ -251,3 +252,84 @@ def test_openrouter_itself_is_no_provider_of_its_own():
     fields = decode_fields(b'{"provider":{"only":["openrouter"]}}')
     UPSTREAM.prepare(fields, ModelFacts())
     assert "provider" not in fields
+
+
+def key_with(limit: str, remaining: str, reset: str = "null") -> KeyFacts:
+    """Numbers as they stand on the wire. The other members: openapi.yaml, GET /key, 2026-08."""
+    told = (
+        '{"data":{"label":"sk-or-v1-0e6...1c96","limit":%s,"usage":1.5,"usage_daily":0,'
+        '"is_free_tier":false,"limit_remaining":%s,"limit_reset":%s,"expires_at":null,'
+        '"rate_limit":{"requests":-1,"interval":"10s","note":"deprecated"}}}'
+    )
+    return UPSTREAM.read_key((told % (limit, remaining, reset)).encode())
+
+
+def test_a_key_without_a_limit_is_fine():
+    assert key_with("null", "null") == KeyFacts()
+
+
+@pytest.mark.parametrize(
+    ("reset", "window_s"),
+    [("null", 0), ('"daily"', 86_400), ('"weekly"', 604_800), ('"monthly"', 2_592_000),
+     ('"yearly"', 0)],
+)  # fmt: skip
+def test_what_is_left_of_a_limit_is_told_in_ticks(reset, window_s):
+    facts = key_with("100", "74.5", reset)
+    assert facts == KeyFacts(
+        windows={
+            "credits": QuotaWindow(
+                remaining=745_000_000_000,
+                total=1_000_000_000_000,
+                window_s=window_s,
+                source=QuotaSource.REAL,
+            )
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("remaining", "ticks"),
+    [
+        ("0.1", 1_000_000_000),
+        ("99.0000000001", 990_000_000_001),
+        ("0.00000000019", 1),
+        ("87.44999999999999", 874_499_999_999),
+        ("1e1", 100_000_000_000),
+        ("250", 1_000_000_000_000),
+    ],
+)
+def test_dollars_are_exact_and_rounded_down(remaining, ticks):
+    assert key_with("100", remaining).windows["credits"].remaining == ticks
+
+
+@pytest.mark.parametrize(
+    "remaining", ["0", "0.0", "-0.25", "0.00000000001", "1e-999999999", "1e-400"]
+)
+def test_a_limit_that_is_reached_is_no_credit(remaining):
+    facts = key_with("100", remaining)
+    assert facts.standing is ErrorKind.UPSTREAM_QUOTA
+    assert facts.note == "the key's credit limit is reached"
+    assert facts.windows["credits"].remaining == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "remaining"),
+    [("1e400", "1"), ("1", "1e400000000"), ("1", "1e99999999999999999999"), ('"NaN"', "1"),
+     ('"Infinity"', "1"), ('"many"', "1"), ("true", "1"), ("[]", "1"), ("1e13", "1")],
+)  # fmt: skip
+def test_numbers_that_are_no_dollars_are_a_bad_reply(limit, remaining):
+    with pytest.raises(GroxyError) as raised:
+        key_with(limit, remaining)
+    assert raised.value.kind is ErrorKind.BAD_REPLY
+
+
+def test_limits_are_those_of_a_429():
+    facts = UPSTREAM.read_limits(
+        {"x-ratelimit-limit": "20", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "1"}
+    )
+    assert facts is not None
+    assert facts.requests == RateWindow(limit=20, remaining=0, reset_s=1.0)
+
+
+def test_key_is_checked_where_it_is_told_of():
+    assert UPSTREAM.check_path == UPSTREAM.key_path == "/key"

@@ -22,19 +22,47 @@ from groxy.upstreams._errors import (
     safe_message,
     words_of,
 )
+from groxy.upstreams._files import (
+    FileList,
+    RemoteFile,
+    list_query,
+    path_of_file,
+    read_file_list,
+    read_token_list,
+    token_query,
+)
+from groxy.upstreams._keys import KeyFacts
+from groxy.upstreams._limits import (
+    ANTHROPIC_RATES,
+    OPENAI_RATES,
+    PLAIN_RATES,
+    RateFacts,
+    RateStyle,
+    RateWindow,
+    read_rate_headers,
+)
 from groxy.wire.http import Transport
 from groxy.wire.json import Fields, decode_any, encode
 
 __all__ = [
+    "ANTHROPIC_RATES",
     "DIALECTS_FIELD",
     "EFFORTS",
     "KNOWN_DIALECTS",
+    "OPENAI_RATES",
+    "PLAIN_RATES",
     "AccountField",
     "BillField",
     "Credentials",
     "ErrorReply",
     "ErrorWords",
+    "FileList",
+    "KeyFacts",
     "ModelFacts",
+    "RateFacts",
+    "RateStyle",
+    "RateWindow",
+    "RemoteFile",
     "ReplyFacts",
     "Upstream",
     "UsageRules",
@@ -45,8 +73,10 @@ __all__ = [
     "error_of",
     "fit_effort",
     "kind_by_status",
+    "read_token_list",
     "retry_after_s",
     "safe_message",
+    "token_query",
     "words_of",
 ]
 
@@ -122,6 +152,19 @@ class Upstream:
     """Where it tells the tokens of a text; empty when it does not."""
     check_path: str = "/models"
     """A cheap authenticated call that shows whether a credential works."""
+    confirms_auth: bool = False
+    """True when a good reply of `check_path` proves that the credential works.
+
+    Many servers show their model list to anybody, so there only a refusal proves anything.
+    """
+    key_path: str = ""
+    """Where it tells of the key itself (`read_key`); empty when it does not."""
+    key_prefixes: tuple[str, ...] = ()
+    """What its keys begin with, where nobody else's do."""
+    files_path: str = ""
+    """Where the files of an account are listed; empty when it keeps none. See `file_path`."""
+    rate_styles: tuple[RateStyle, ...] = (OPENAI_RATES,)
+    """What it calls the headers that tell of rate limits."""
 
     def address(self, account: Credentials) -> str:
         """Return the base URL for an account, without a trailing slash."""
@@ -181,6 +224,27 @@ class Upstream:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
             message = "The upstream's model list could not be read."
             raise GroxyError(ErrorKind.BAD_REPLY, message) from None
+
+    def read_key(self, body: bytes) -> KeyFacts:
+        """Return what the upstream says of a key at `key_path`; raise BAD_REPLY for nonsense."""
+        del body
+        return KeyFacts()
+
+    def read_limits(self, headers: Mapping[str, str]) -> RateFacts | None:
+        """Return the rate limits that a reply tells, good or bad; None when it tells of none."""
+        return read_rate_headers(headers, self.rate_styles)
+
+    def files_query(self, cursor: str) -> str:
+        """Return the query, with its `?`, for the page of files at `cursor`; empty: the first."""
+        return list_query(cursor)
+
+    def read_files(self, body: bytes) -> FileList:
+        """Return a page of an account's files; raise BAD_REPLY for anything else."""
+        return read_file_list(body)
+
+    def file_path(self, file_id: str) -> str:
+        """Return the path where a file is deleted; raise NOT_FOUND for what can be no id."""
+        return path_of_file(self.files_path, file_id)
 
     def transport(self, account: Credentials) -> Transport | None:
         """Return how to reach it when that is not the network."""

@@ -1,8 +1,8 @@
-"""What xAI's errors and model lists mean, also where another upstream passes them on unchanged.
+"""What xAI's errors, model lists and keys mean, also where another passes them on unchanged.
 
-In: an error reply or a list, as it came. Out: a `GroxyError`, or ids. xAI's `code` is a sentence
-or a slug of its gRPC framework and says less than the text beside it, so credits, wrong keys and
-absent models are known by the text. Sources stand beside the patterns.
+In: an error reply, a list or a key, as it came. Out: a `GroxyError`, ids, or `KeyFacts`. xAI's
+`code` is a sentence or a slug of its gRPC framework and says less than the text beside it, so
+credits, wrong keys and absent models are known by the text. Sources stand beside the patterns.
 """
 
 import re
@@ -13,11 +13,13 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.upstreams._base import (
     ErrorReply,
     ErrorWords,
+    KeyFacts,
     error_of,
     kind_by_status,
     safe_message,
     words_of,
 )
+from groxy.wire.json import UNREADABLE
 
 _STATUS_OF_CODE = {
     # slug: (sentence, status). Sentences: hyperium/tonic, tonic/src/status.rs. xAI sends either
@@ -151,10 +153,58 @@ def read_xai_models(body: bytes) -> frozenset[str]:
     """
     try:
         listed = _list_decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         listed = _Records()
     records = listed.data if listed.data is not None else listed.models
     if records is None:
         message = "The upstream's model list could not be read."
         raise GroxyError(ErrorKind.BAD_REPLY, message)
     return frozenset(name for record in records for name in (record.id, *record.aliases))
+
+
+_MODEL_ACL = "api-key:model:"
+
+
+class _Key(msgspec.Struct):
+    """GET /v1/api-key (xAI's OpenAPI document, 2026-08). What is not read here may be anything."""
+
+    acls: list[str] | msgspec.UnsetType | None = msgspec.UNSET
+    team_blocked: bool | msgspec.UnsetType | None = msgspec.UNSET
+    api_key_blocked: bool | msgspec.UnsetType | None = msgspec.UNSET
+    api_key_disabled: bool | msgspec.UnsetType | None = msgspec.UNSET
+
+
+_key_decoder = msgspec.json.Decoder(_Key)
+_BLOCKS = {
+    "team_blocked": "the team is blocked",
+    "api_key_blocked": "the key is blocked",
+    "api_key_disabled": "the key is disabled",
+}
+
+
+def read_xai_key(body: bytes) -> KeyFacts:
+    """Return what xAI says of a key; raise BAD_REPLY for anything else.
+
+    It tells of no credit: a team without any has a key in good order.
+    """
+    try:
+        key = _key_decoder.decode(body)
+    except UNREADABLE:
+        key = _Key()
+    if all(getattr(key, name) is msgspec.UNSET for name in key.__struct_fields__):
+        message = "What the upstream says of the key could not be read."
+        raise GroxyError(ErrorKind.BAD_REPLY, message)
+    blocks = [why for name, why in _BLOCKS.items() if getattr(key, name) is True]
+    acls = key.acls or ()
+    models = frozenset(
+        acl.removeprefix(_MODEL_ACL) for acl in acls if acl.startswith(_MODEL_ACL)
+    ) - {""}
+    notes = blocks
+    if not blocks and key.acls is not msgspec.UNSET and not models:
+        # docs.x.ai, management API, 2026: a key without ACLs can do nothing.
+        notes = ["its ACLs name no model"]
+    return KeyFacts(
+        standing=ErrorKind.UPSTREAM_AUTH if blocks else None,
+        note=", ".join(notes),
+        models=None if "*" in models or not models else models,
+    )

@@ -46,6 +46,9 @@ class CometApi(Upstream):
     # No page of its tells what becomes of prompts (checked 2026-11).
     may_train = True
     account_fields = (DIALECTS_FIELD,)
+    # Servers of the family show their list to good keys only (QuantumNous/new-api,
+    # router/relay-router.go, 2026).
+    confirms_auth = True
 
     def dialects_of(self, account: Credentials) -> tuple[str, ...]:
         """Return what the account names, or what is known to work."""

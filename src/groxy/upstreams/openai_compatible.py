@@ -5,7 +5,10 @@ Nothing of a request is changed: what such a server takes is known to its operat
 """
 
 from groxy.upstreams._base import (
+    ANTHROPIC_RATES,
     DIALECTS_FIELD,
+    OPENAI_RATES,
+    PLAIN_RATES,
     AccountField,
     Credentials,
     Upstream,
@@ -20,6 +23,9 @@ class OpenaiCompatible(Upstream):
     title = "OpenAI-compatible server"
     dialects = ("chat", "completions", "embeddings")
     needs_key = False
+    files_path = "/files"
+    # Such a server may be a relay to anybody, and pass on that one's headers.
+    rate_styles = (OPENAI_RATES, PLAIN_RATES, ANTHROPIC_RATES)
     account_fields = (
         DIALECTS_FIELD,
         AccountField(

@@ -7,15 +7,20 @@ settings that a model does not take without saying so; we drop them here first a
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any
 
 import msgspec
 
 from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.money import TICKS_PER_USD
+from groxy.core.quota import QuotaSource, QuotaWindow
 from groxy.upstreams._base import (
+    PLAIN_RATES,
     BillField,
     Credentials,
     ErrorReply,
+    KeyFacts,
     ModelFacts,
     ReplyFacts,
     Upstream,
@@ -27,7 +32,7 @@ from groxy.upstreams._base import (
     kind_by_status,
     words_of,
 )
-from groxy.wire.json import Fields, encode
+from groxy.wire.json import UNREADABLE, Fields, encode
 
 # `error_type` is the field to rely on (api_reference/errors-and-debugging.mdx). Types that are not
 # here, such as permission_denied and unmapped, say no more than the status does.
@@ -83,6 +88,23 @@ class _Failure(msgspec.Struct):
     choices: list[_Choice] | None = None
 
 
+class _Key(msgspec.Struct):
+    """Credits are US dollars, and never floats here."""
+
+    limit: Decimal | None
+    limit_remaining: Decimal | None = None
+    limit_reset: str | None = None
+
+
+class _KeyReply(msgspec.Struct):
+    data: _Key
+
+
+_key_decoder = msgspec.json.Decoder(_KeyReply)
+_RESETS_S = {"daily": 86_400, "weekly": 7 * 86_400, "monthly": 30 * 86_400}
+"""`limit_reset` (openapi/openapi.yaml, 2026-08); a month is taken as 30 days."""
+_MOST_USD = Decimal(10**12)
+_FLOOR = Context(prec=40, rounding=ROUND_FLOOR)
 _search_decoder = msgspec.json.Decoder(_Search)
 _tools_decoder = msgspec.json.Decoder(list[dict[str, Any]])
 _provider_decoder = msgspec.json.Decoder(dict[str, Any])
@@ -108,6 +130,10 @@ class OpenRouter(Upstream):
     # cookbook/administration/usage-accounting.mdx: `cost` is what was charged, in US dollars.
     usage_rules = UsageRules(bill=BillField.USD)
     check_path = "/key"
+    confirms_auth = True
+    key_path = "/key"
+    key_prefixes = ("sk-or-",)
+    rate_styles = (PLAIN_RATES,)
 
     def model_id(self, official: str, account: Credentials) -> str:
         """Return `x-ai/<id>`; an id that names its maker stays as it is."""
@@ -156,6 +182,44 @@ class OpenRouter(Upstream):
     def read_headers(self, headers: Mapping[str, str]) -> ReplyFacts:
         """A reply from the response cache is free (guides/features/response-caching.mdx)."""
         return ReplyFacts(is_cached=headers.get("x-openrouter-cache-status", "").upper() == "HIT")
+
+    def read_key(self, body: bytes) -> KeyFacts:
+        """Return what is left of the key's credit limit; raise BAD_REPLY for anything else.
+
+        The limit is the key's own: whether the account behind it has credits is not told here
+        (openapi/openapi.yaml, GET /key, 2026-08).
+        """
+        try:
+            key = _key_decoder.decode(body).data
+            total, left = _ticks(key.limit), _ticks(key.limit_remaining)
+        except (*UNREADABLE, ValueError):
+            message = "What the upstream says of the key could not be read."
+            raise GroxyError(ErrorKind.BAD_REPLY, message) from None
+        if total is None or left is None:
+            return KeyFacts()
+        window = QuotaWindow(
+            remaining=max(0, min(left, total)),
+            total=max(0, total),
+            window_s=_RESETS_S.get(key.limit_reset or "", 0),
+            source=QuotaSource.REAL,
+        )
+        is_spent = window.remaining == 0
+        return KeyFacts(
+            standing=ErrorKind.UPSTREAM_QUOTA if is_spent else None,
+            note="the key's credit limit is reached" if is_spent else "",
+            windows={"credits": window},
+        )
+
+
+def _ticks(dollars: Decimal | None) -> int | None:
+    """Return dollars in ticks, rounded down: what is left is not more than what was told."""
+    if dollars is None:
+        return None
+    # `copy_abs`, unlike `abs`, does not compute: 1e400000000 would overflow.
+    if not dollars.is_finite() or dollars.copy_abs() > _MOST_USD:
+        raise ValueError(dollars)
+    ticks = _FLOOR.multiply(dollars, Decimal(TICKS_PER_USD))
+    return int(ticks.to_integral_value(rounding=ROUND_FLOOR))
 
 
 def _without_own_name(fields: Fields) -> None:

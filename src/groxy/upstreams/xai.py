@@ -5,8 +5,18 @@ and errors are in `_xai_request` and `_xai_replies`, because other upstreams pas
 """
 
 from groxy.core.errors import GroxyError
-from groxy.upstreams._base import BillField, ErrorReply, ModelFacts, Upstream, UsageRules
-from groxy.upstreams._xai_replies import read_xai_error, read_xai_models
+from groxy.upstreams._base import (
+    BillField,
+    ErrorReply,
+    FileList,
+    KeyFacts,
+    ModelFacts,
+    Upstream,
+    UsageRules,
+    read_token_list,
+    token_query,
+)
+from groxy.upstreams._xai_replies import read_xai_error, read_xai_key, read_xai_models
 from groxy.upstreams._xai_request import prepare_for_xai, stay_together
 from groxy.wire.json import Fields
 
@@ -26,6 +36,11 @@ class Xai(Upstream):
     tokenize_path = "/tokenize-text"
     # Tells of the key alone and costs nothing (xAI's OpenAPI document, 2026-08).
     check_path = "/api-key"
+    confirms_auth = True
+    key_path = "/api-key"
+    key_prefixes = ("xai-",)
+    # GET /v1/files, DELETE /v1/files/{id} (xAI's OpenAPI document, 2026-08).
+    files_path = "/files"
 
     def prepare(self, fields: Fields, facts: ModelFacts, dialect: str = "chat") -> list[str]:
         """Take out or refuse what xAI answers with an error."""
@@ -42,6 +57,18 @@ class Xai(Upstream):
     def read_models(self, body: bytes) -> frozenset[str]:
         """Return ids and aliases: both work as `model`."""
         return read_xai_models(body)
+
+    def read_key(self, body: bytes) -> KeyFacts:
+        """Return whether the key or its team is blocked, and the models that it may use."""
+        return read_xai_key(body)
+
+    def files_query(self, cursor: str) -> str:
+        """Return the query for a page of files: xAI calls the cursor `pagination_token`."""
+        return token_query(cursor)
+
+    def read_files(self, body: bytes) -> FileList:
+        """Return a page of files; xAI gives a token for the next one even when there is none."""
+        return read_token_list(body)
 
 
 UPSTREAM = Xai()

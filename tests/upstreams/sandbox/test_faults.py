@@ -46,7 +46,7 @@ def test_each_word_is_in_the_guide_with_its_example(name):
 
 def test_the_guide_has_no_word_that_is_not_known():
     text = _GUIDE.read_text(encoding="utf-8")
-    _, _, words = text.partition("## Making it fail")
+    words = text.partition("## Making it fail")[2].partition("## Keys that fail")[0]
     rows = re.findall(r"^\| `([^`]+)` \|", words, re.MULTILINE)
     assert set(rows) == {word.example for word in WORDS.values()}
     for script in re.findall(r"\[\[sandbox:([^\]…`]*)\]\]", text):
@@ -113,6 +113,8 @@ def test_the_header_comes_first_and_the_marker_has_the_last_word():
         ("stall_after=2:0.5", Script(stall_after=(2, 0.5))),
         ("no_done=true, repeat_role=1", Script(no_done=True, repeat_role=True)),
         ("pace=0", Script(pace=0)),
+        ("limits=5:0", Script(limits=(5, 0, 60.0))),
+        ("token_limits=5:5:0.5", Script(token_limits=(5, 5, 0.5))),
     ],
 )
 def test_words_are_read(words, script):
@@ -142,6 +144,11 @@ def test_words_are_read(words, script):
         "tokens=0",
         "split=0",
         "times=0",
+        "limits=5",
+        "limits=0:0",
+        "limits=5:6",
+        "limits=5:4:nan",
+        "token_limits=many:5:1",
     ],
 )
 def test_a_wrong_value_is_an_error_that_shows_a_right_one(words):
@@ -183,7 +190,14 @@ def test_any_words_are_read_or_refused(words):
 def test_without_its_failures_a_script_still_shapes():
     script = read_script(" ".join(word.example for word in WORDS.values()))
     calm = without_failures(script)
-    assert calm == Script(pace=20, tokens=500, cached=1000, fragments=True)
+    assert calm == Script(
+        pace=20,
+        tokens=500,
+        cached=1000,
+        fragments=True,
+        limits=(100, 42, 30.0),
+        token_limits=(50_000, 49_000, 30.0),
+    )
     assert without_failures(replace(calm)) == calm
 
 

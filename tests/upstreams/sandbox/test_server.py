@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from groxy.upstreams.sandbox.server import DEFAULT_MODELS, MAX_BODY_BYTES, Sandbox, create_app
+from groxy.upstreams.sandbox.desk import DEFAULT_MODELS
+from groxy.upstreams.sandbox.server import MAX_BODY_BYTES, Sandbox, create_app
 from tests.upstreams.sandbox.asking import body, chunks_of, data_of
 
 
@@ -259,7 +260,10 @@ class _Caller:
 
 
 async def _call(caller, path="/v1/chat/completions", method="POST", headers=(), app=None):
+    path, _, query = path.partition("?")
     scope = {"type": "http", "method": method, "path": path, "headers": list(headers)}
+    if query:
+        scope["query_string"] = query.encode()
     await (app or create_app())(scope, caller.receive, caller.send)
     return caller
 
@@ -291,6 +295,17 @@ async def test_a_cut_leaves_the_response_without_its_end():
     assert caller.status == 200
     assert len(data_of(caller.content)) == 2
     assert not caller.is_whole
+
+
+async def test_the_application_knows_keys_and_queries():
+    app = create_app()
+    script = _Caller(b'{"key":"k","script":"files=3 status=429 retry_after=1"}')
+    assert (await _call(script, "/v1/faults", "PUT", app=app)).status == 200
+    for headers in ([(b"authorization", b"Bearer k")], [(b"x-api-key", b"k")]):
+        assert (await _call(_Caller(body()), headers=headers, app=app)).status == 429
+        listed = await _call(_Caller(), "/v1/files?limit=2", "GET", headers, app)
+        assert len(json.loads(listed.content)["data"]) == 2
+    assert (await _call(_Caller(body()), app=app)).status == 200
 
 
 @pytest.mark.parametrize("streams", [False, True])

@@ -3,6 +3,7 @@
 import json
 import time
 
+import msgspec
 import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
@@ -43,7 +44,7 @@ async def test_headers_are_found_in_any_case():
 
 
 async def test_the_model_list_is_served_too():
-    url = UPSTREAM.address(Credentials(api_key="")) + UPSTREAM.check_path
+    url = UPSTREAM.address(Credentials(api_key="")) + "/models"
     reply = await _send(SandboxTransport(["one"]), b"", url, "GET")
     assert UPSTREAM.read_models(await reply.read(10_000)) == {"one"}
 
@@ -166,3 +167,33 @@ async def test_accounts_share_the_count_of_failures():
     content = body("[[sandbox: status=500 times=1]] through the upstream")
     transports = [UPSTREAM.transport(Credentials(api_key="")) for _ in range(2)]
     assert [(await _send(each, content)).status for each in transports] == [500, 200]
+
+
+async def test_accounts_share_what_becomes_of_a_key():
+    ask = Outgoing(url="sandbox://in-process/v1/files", headers={"Authorization": "Bearer k"})
+    account = Credentials(api_key="k")
+    first, second = (UPSTREAM.transport(account) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    (file, *_) = UPSTREAM.read_files(await _read(first, ask, "GET")).files
+    await _read(first, ask, "DELETE", UPSTREAM.file_path(file.id))
+    left = UPSTREAM.read_files(await _read(second, ask, "GET")).files
+    assert file not in left
+    assert len(left) == 2
+
+
+async def test_an_account_is_known_by_its_key():
+    transport = SandboxTransport()
+    ask = Outgoing(url=_URL, headers={"Authorization": "Bearer k"})
+    named = b'{"key":"k","script":"status=503"}'
+    await _send(transport, named, "sandbox://in-process/v1/faults", "PUT")
+    reply = await transport.send(msgspec.structs.replace(ask, body=body()))
+    assert reply.status == 503
+    assert (await _send(transport, body())).status == 200
+
+
+async def _read(transport, ask, method, path=""):
+    url = ask.url if not path else ask.url.removesuffix("/files") + path
+    reply = await transport.send(msgspec.structs.replace(ask, url=url, method=method))
+    assert reply.status == 200
+    return await reply.read(100_000)

@@ -5,8 +5,9 @@ ways an upstream can fail included (docs/guide/sandbox.md). An account with an a
 a stand-alone sandbox (`groxy sandbox`) and is reached over the network.
 
 It speaks every dialect. A request's way: `server` finds the dialect by its path, which decodes it;
-`faults` reads what should go wrong, `brain` answers with events, `plan` has the dialect write them
-and makes timed steps of it, `playback` plays those. Embeddings go to `embedded` instead.
+`keys` and `faults` read what should go wrong, `brain` answers with events, `plan` has the dialect
+write them and makes timed steps of it, `playback` plays those. Embeddings go to `embedded` instead,
+and who asks for no answer (of models, the key, its files) is told by `desk`.
 """
 
 from groxy.core.errors import GroxyError
@@ -16,12 +17,17 @@ from groxy.upstreams._base import (
     BillField,
     Credentials,
     ErrorReply,
+    FileList,
+    KeyFacts,
     Upstream,
     UsageRules,
     dialects_named,
+    read_token_list,
+    token_query,
 )
-from groxy.upstreams._xai_replies import read_xai_error
+from groxy.upstreams._xai_replies import read_xai_error, read_xai_key
 from groxy.upstreams.sandbox.faults import Repeats
+from groxy.upstreams.sandbox.keys import Keys
 from groxy.upstreams.sandbox.server import DIALECTS
 from groxy.upstreams.sandbox.transport import SandboxTransport
 from groxy.wire.http import Transport
@@ -41,6 +47,10 @@ class SandboxUpstream(Upstream):
     accounts_rest = False  # It fails because it was asked to.
     needs_key = False
     models_path = ""
+    check_path = "/api-key"
+    confirms_auth = True
+    key_path = "/api-key"
+    files_path = "/files"
     usage_rules = UsageRules(bill=BillField.TICKS, reasoning_apart=True)
     account_fields = (
         AccountField(
@@ -52,6 +62,7 @@ class SandboxUpstream(Upstream):
 
     def __init__(self) -> None:
         self._repeats = Repeats()
+        self._keys = Keys()
 
     def dialects_of(self, account: Credentials) -> tuple[str, ...]:
         """Return the dialects that the account names, else all; `ValueError` for a strange one."""
@@ -61,13 +72,27 @@ class SandboxUpstream(Upstream):
         """Return what an error reply means: it fails as xAI does, and on Messages as Anthropic."""
         return read_xai_error(reply)
 
+    def read_key(self, body: bytes) -> KeyFacts:
+        """Return what the sandbox says of a key, in xAI's words."""
+        return read_xai_key(body)
+
+    def files_query(self, cursor: str) -> str:
+        """Return the query for a page of files, as at xAI."""
+        return token_query(cursor)
+
+    def read_files(self, body: bytes) -> FileList:
+        """Return a page of files, as at xAI."""
+        return read_token_list(body)
+
     def transport(self, account: Credentials) -> Transport | None:
         """Return the sandbox in this process, unless the account has an address elsewhere."""
         pace = _pace(account.options.get("tokens_per_s", ""))
         dialects = self.dialects_of(account)
         if account.base_url:
             return None
-        return SandboxTransport(tokens_per_s=pace, repeats=self._repeats, dialects=dialects)
+        return SandboxTransport(
+            tokens_per_s=pace, repeats=self._repeats, dialects=dialects, keys=self._keys
+        )
 
 
 def _pace(text: str) -> float:

@@ -20,11 +20,15 @@ from groxy.core.request import Message, Request, Role
 SHAPES = ("xai", "openai", "anthropic", "openrouter", "cloudflare", "html")
 USAGES = ("honest", "none", "cumulative", "zero")
 
+Limits = tuple[int, int, float]
+"""A limit, what remains of it, and the seconds until it is full again."""
+
 _OPENING = "[[sandbox"
 _MARKER = re.compile(r"\[\[sandbox:([^\[\]]{0,1000})\]\]")
 _MAX_WAIT_S = 3600.0
 _MAX_EVENTS = 1_000_000
 _MAX_LENGTH = 50_000
+_MAX_LIMIT = 999_999_999
 _MAX_REPEATS = 10_000
 """Messages whose calls are counted; the oldest is forgotten first."""
 
@@ -59,6 +63,8 @@ class Script:
     tokens: int | None = None
     cached: int = 0
     fragments: bool = False
+    limits: Limits | None = None
+    token_limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +87,8 @@ def _flag(text: str) -> bool:
     return True
 
 
-def _whole(text: str, *, low: int, high: int) -> int:
+def read_whole(text: str, *, low: int, high: int) -> int:
+    """Read a whole number within bounds; raise ValueError."""
     if not text.isascii() or not text.isdigit() or not low <= int(text[:9]) <= high:
         raise ValueError(text)
     return int(text[:9])
@@ -94,23 +101,31 @@ def _number(text: str, *, high: float) -> float:
     return value
 
 
-def _one_of(text: str, *, known: tuple[str, ...]) -> str:
+def read_one_of(text: str, *, known: tuple[str, ...]) -> str:
+    """Read one of some words; raise ValueError."""
     if text not in known:
         raise ValueError(text)
     return text
 
 
 def _credits_status(text: str) -> int:
-    return int(_one_of(text or "403", known=("403", "429")))
+    return int(read_one_of(text or "403", known=("403", "429")))
 
 
 def _stall(text: str) -> tuple[int, float]:
-    events, _, seconds = text.partition(":")
-    return _count(events), _seconds(seconds)
+    events, _, length = text.partition(":")
+    return read_count(events), read_seconds(length)
 
 
-_count = partial(_whole, low=0, high=_MAX_EVENTS)
-_seconds = partial(_number, high=_MAX_WAIT_S)
+def _limits(text: str) -> Limits:
+    limit, _, more = text.partition(":")
+    remaining, _, reset = more.partition(":")
+    most = read_whole(limit, low=1, high=_MAX_LIMIT)
+    return most, read_whole(remaining, low=0, high=most), read_seconds(reset or "60")
+
+
+read_count = partial(read_whole, low=0, high=_MAX_EVENTS)
+read_seconds = partial(_number, high=_MAX_WAIT_S)
 
 
 def _flag_word(name: str, *, fails: bool = True) -> Word:
@@ -118,22 +133,27 @@ def _flag_word(name: str, *, fails: bool = True) -> Word:
 
 
 def _count_word(example: str) -> Word:
-    return Word(example=example, meaning="needs a number of events", read=_count)
+    return Word(example=example, meaning="needs a number of events", read=read_count)
+
+
+def _limits_word(example: str) -> Word:
+    meaning = "needs a limit, what remains of it and the seconds to its reset, with colons between"
+    return Word(example=example, meaning=meaning, read=_limits, fails=False)
 
 
 WORDS: Mapping[str, Word] = {
     "status": Word(
         example="status=429",
         meaning="needs a status from 400 to 599",
-        read=partial(_whole, low=400, high=599),
+        read=partial(read_whole, low=400, high=599),
     ),
     "shape": Word(
         example="shape=openai",
         meaning=f"must be one of {', '.join(SHAPES)}",
-        read=partial(_one_of, known=SHAPES),
+        read=partial(read_one_of, known=SHAPES),
     ),
     "retry_after": Word(
-        example="retry_after=3", meaning="needs a number of seconds", read=_seconds
+        example="retry_after=3", meaning="needs a number of seconds", read=read_seconds
     ),
     "wrong_key": _flag_word("wrong_key"),
     "no_credits": Word(
@@ -142,7 +162,9 @@ WORDS: Mapping[str, Word] = {
     "too_long": _flag_word("too_long"),
     "refused": _flag_word("refused"),
     "error_200": _flag_word("error_200"),
-    "slow_first": Word(example="slow_first=2", meaning="needs a number of seconds", read=_seconds),
+    "slow_first": Word(
+        example="slow_first=2", meaning="needs a number of seconds", read=read_seconds
+    ),
     "stall_after": Word(
         example="stall_after=5:20",
         meaning="needs a number of events, a colon and a number of seconds",
@@ -155,7 +177,7 @@ WORDS: Mapping[str, Word] = {
     "usage": Word(
         example="usage=none",
         meaning=f"must be one of {', '.join(USAGES)}",
-        read=partial(_one_of, known=USAGES),
+        read=partial(read_one_of, known=USAGES),
     ),
     "empty_finish": _flag_word("empty_finish"),
     "repeat_role": _flag_word("repeat_role"),
@@ -164,12 +186,12 @@ WORDS: Mapping[str, Word] = {
     "split": Word(
         example="split=7",
         meaning="needs a number of bytes from 1",
-        read=partial(_whole, low=1, high=_MAX_EVENTS),
+        read=partial(read_whole, low=1, high=_MAX_EVENTS),
     ),
     "times": Word(
         example="times=2",
         meaning="needs a number of calls from 1",
-        read=partial(_whole, low=1, high=_MAX_EVENTS),
+        read=partial(read_whole, low=1, high=_MAX_EVENTS),
     ),
     "pace": Word(
         example="pace=20",
@@ -180,27 +202,32 @@ WORDS: Mapping[str, Word] = {
     "tokens": Word(
         example="tokens=500",
         meaning=f"needs a number of tokens from 1 to {_MAX_LENGTH}",
-        read=partial(_whole, low=1, high=_MAX_LENGTH),
+        read=partial(read_whole, low=1, high=_MAX_LENGTH),
         fails=False,
     ),
     "cached": Word(
         example="cached=1000",
         meaning="needs a number of tokens",
-        read=partial(_whole, low=0, high=10_000_000),
+        read=partial(read_whole, low=0, high=10_000_000),
         fails=False,
     ),
     "fragments": _flag_word("fragments", fails=False),
+    "limits": _limits_word("limits=100:42:30"),
+    "token_limits": _limits_word("token_limits=50000:49000:30"),
 }
 
 
-def read_script(words: str) -> Script:
-    """Read `word=value word …`; raise BAD_REQUEST that says what a wrong word should be."""
+def read_script(words: str, more: tuple[str, ...] = ()) -> Script:
+    """Read `word=value word …`; raise BAD_REQUEST that says what a wrong word should be.
+
+    `more` are words that the reader of the whole script knows besides.
+    """
     values: dict[str, Any] = {}
     for piece in words.replace(",", " ").split():
         name, _, text = piece.partition("=")
         word = WORDS.get(name)
         if word is None:
-            known = ", ".join(sorted(WORDS))
+            known = ", ".join(sorted({*WORDS, *more}))
             raise _bad(f"The sandbox has no word `{name[:40]}`. It knows: {known}.")
         try:
             values[name] = word.read(text)

@@ -2,14 +2,15 @@
 
 `Sandbox.answer` is the one place that answers, for the gateway in-process (`transport`) and for
 `create_app`, which serves the same over HTTP as a plain ASGI application. Routes: every dialect
-that produces text, each by its path; embeddings and tokens; the model list, the key and the health.
-Replies are deterministic but for the ways to fail that a request asks for (`faults`). Must not read
-settings, and keeps nothing but a bounded count of calls.
+that produces text, each by its path; embeddings and tokens; the health; and what `desk` tells.
+Replies are deterministic but for the ways to fail that a request, or the script of its key, asks
+for (`faults`, `keys`). Must not read settings, and keeps nothing but bounded counts of calls and of
+deletions.
 """
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 
 from groxy.core.errors import ErrorKind, GroxyError
@@ -20,10 +21,26 @@ from groxy.dialects.completions import DIALECT as COMPLETIONS
 from groxy.dialects.embeddings import DIALECT as EMBEDDINGS
 from groxy.dialects.messages import DIALECT as MESSAGES
 from groxy.dialects.responses import DIALECT as RESPONSES
-from groxy.upstreams.sandbox.brain import CREATED, reply_to
+from groxy.upstreams._limits import unix_now
+from groxy.upstreams.sandbox.account import encode_account, limit_headers
+from groxy.upstreams.sandbox.brain import reply_to
+from groxy.upstreams.sandbox.desk import (
+    FAULTS,
+    Desk,
+    no_such_path,
+    plain_path,
+    wrong_method,
+)
 from groxy.upstreams.sandbox.embedded import order_of, reply_pieces, request_of
-from groxy.upstreams.sandbox.failures import Failure, failure_from, failure_of
-from groxy.upstreams.sandbox.faults import Repeats, Script, take_script, without_failures
+from groxy.upstreams.sandbox.failures import Failure, failure_from, failure_of, usual_shape
+from groxy.upstreams.sandbox.faults import (
+    Repeats,
+    Script,
+    read_script,
+    take_script,
+    without_failures,
+)
+from groxy.upstreams.sandbox.keys import Keys, Turn
 from groxy.upstreams.sandbox.plan import (
     Step,
     Writing,
@@ -37,11 +54,8 @@ from groxy.upstreams.sandbox.seal import carried
 from groxy.upstreams.sandbox.tokenized import tokenize_request, tokenized
 from groxy.upstreams.sandbox.vectors import best_embedder
 from groxy.wire.asgi import AsgiApp, AsgiClient, Receive, Scope, Send, header, read_body
-from groxy.wire.json import encode
 from groxy.wire.tokens import SplintrCounter
 
-DEFAULT_MODELS = ("grok-4.7", "grok-4.3", "grok-4.20-reasoning", "grok-4.20-non-reasoning")
-"""What the list shows when no models are given; every other one is answered as well."""
 MAX_BODY_BYTES = 64 * 1024 * 1024
 SCRIPT_HEADER = "x-sandbox"
 DIALECTS = ("chat", "responses", "messages", "completions", "embeddings")
@@ -50,10 +64,19 @@ DIALECTS = ("chat", "responses", "messages", "completions", "embeddings")
 _SPOKEN: tuple[CallersEnd, ...] = (CHAT, RESPONSES, MESSAGES, COMPLETIONS)
 _TEXT = {dialect.upstream_path: dialect for dialect in _SPOKEN}
 _TOKENIZE = "/tokenize-text"
+_GIVEN_HEADERS = (SCRIPT_HEADER, "authorization", "x-api-key")
+"""All that is read of a request's headers."""
 _KEEPS_NOTHING = (
     "The sandbox keeps no replies, so it cannot go on from one. "
     "Send the whole conversation as `input`, or ask through Groxy, which keeps them."
 )
+# 403 (braytonstafford/grok_conversation#9, 2025-04)
+_NOT_ALLOWED = (
+    "Your API key cannot be used to make requests against {} because it lacks permission for it."
+)
+_BLOCKED = "The sandbox was asked to have this key blocked."
+_OVER = "The sandbox was asked to let this key no more requests through for now."
+_BROKEN = 500
 _JSON = {"content-type": "application/json"}
 _STREAM = {"content-type": "text/event-stream", "cache-control": "no-cache"}
 
@@ -70,6 +93,17 @@ class SandboxReply:
     """True when somebody should watch whether the client is still there."""
 
 
+@dataclass(slots=True, kw_only=True)
+class _Ask:
+    """A request that counts, and what its key and its message make of it."""
+
+    dialect: str
+    headers: Mapping[str, str]
+    body: bytes
+    turn: Turn
+    script: Script = field(default_factory=Script)
+
+
 class Sandbox:
     """Answers requests. `models` are all that it serves, none means any; `dialects` it speaks."""
 
@@ -79,13 +113,14 @@ class Sandbox:
         tokens_per_s: float = 0.0,
         repeats: Repeats | None = None,
         dialects: Sequence[str] = DIALECTS,
+        keys: Keys | None = None,
     ) -> None:
         self.counts = Counts()
         self._dialects = frozenset(dialects)
-        self._models = tuple(models)
-        self._known = frozenset(models)
         self._pace = tokens_per_s
         self._repeats = repeats or Repeats()
+        self._keys = keys or Keys()
+        self._desk = Desk(self._keys, models)
         self._tokens = SplintrCounter()
 
     def answer(
@@ -93,7 +128,7 @@ class Sandbox:
     ) -> SandboxReply:
         """Return the reply to one request, errors included; raises nothing.
 
-        Names in `headers` are lower-case; only `x-sandbox` is read.
+        Names in `headers` are lower-case; `x-sandbox` is read, and the key that it came with.
         """
         self.counts.requests += 1
         try:
@@ -103,43 +138,56 @@ class Sandbox:
 
     def refuse(self, error: GroxyError, path: str = "") -> SandboxReply:
         """Return the reply to a request that is not answered because of `error`."""
-        dialect = _TEXT.get(_plain(path))
+        dialect = _TEXT.get(plain_path(path))
         return self._failed(failure_from(error, dialect.name if dialect else ""))
 
     def _route(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> SandboxReply:
-        path = _plain(path)
-        dialect = _TEXT.get(path)
-        posts = dialect is not None or path in (EMBEDDINGS.upstream_path, _TOKENIZE)
-        if method != ("POST" if posts else "GET"):
-            raise GroxyError(ErrorKind.WRONG_METHOD, f"{method} is not allowed here.")
-        if dialect is not None:
-            return self._text(dialect, headers, body)
-        if path.startswith("/models/"):
-            return self._json(_model(self._checked(path.removeprefix("/models/"))))
-        match path:
-            case EMBEDDINGS.upstream_path:
-                return self._embedded(headers, body)
-            case _ if path == _TOKENIZE:
-                return self._tokenized(headers, body)
-            case "/models":
-                models = self._models or DEFAULT_MODELS
-                return self._json({"object": "list", "data": [_model(name) for name in models]})
-            case "/api-key":
-                return self._json(_KEY)
-            case "/health":
-                return self._json({"status": "ok", **asdict(self.counts)})
-            case _:
-                raise _no_such_path()
+        plain = plain_path(path)
+        dialect = _TEXT.get(plain)
+        if plain == "/health" and method == "GET":
+            return self._json({"status": "ok", **asdict(self.counts)})
+        if plain == FAULTS:
+            return self._json(self._desk.switch(method, body))
+        if dialect is None and plain not in (EMBEDDINGS.upstream_path, _TOKENIZE):
+            return self._told(method, path, _key_of(headers))
+        if method != "POST":
+            raise wrong_method(method)
+        turn = self._keys.spend(_key_of(headers))
+        if turn.words:
+            headers = {SCRIPT_HEADER: f"{turn.words} {headers.get(SCRIPT_HEADER, '')}"}
+        name = dialect.name if dialect else ""
+        ask = _Ask(dialect=name, headers=headers, body=body, turn=turn)
+        if refusal := _refusal(turn):
+            reply = self._failed(failure_from(refusal, name), retry_after=refusal.retry_after_s)
+        elif dialect is not None:
+            reply = self._text(dialect, ask)
+        else:
+            is_tokens = plain == _TOKENIZE
+            reply = self._tokenized(ask) if is_tokens else self._embedded(ask)
+        limits = _limits_of(ask)
+        return replace(reply, headers={**reply.headers, **limits}) if limits else reply
 
-    def _text(self, dialect: CallersEnd, headers: Mapping[str, str], body: bytes) -> SandboxReply:
+    def _told(self, method: str, path: str, key: str) -> SandboxReply:
+        """Return what somebody is told who asks for no answer: of models, the key and its files."""
+        turn = self._keys.look(key)
+        script = read_script(turn.words)
+        if script.wrong_key or script.status >= _BROKEN:
+            failure = failure_of(script, "")
+            if failure is not None:
+                return self._failed(failure, after_s=script.slow_first)
+        reply = self._json(self._desk.tell(method, path, key, turn))
+        return replace(reply, head_after_s=script.slow_first, takes_time=bool(script.slow_first))
+
+    def _text(self, dialect: CallersEnd, ask: _Ask) -> SandboxReply:
         if dialect.name not in self._dialects:
-            raise _no_such_path()
+            raise no_such_path()
+        body = ask.body
         asked = dialect.decode_request(carried(body) if dialect is MESSAGES else body)
         if asked.continues:
             raise GroxyError(ErrorKind.BAD_REQUEST, _KEEPS_NOTHING, param="previous_response_id")
-        script, request = self._scripted(dialect.canonical(asked), headers)
+        script, request = self._scripted(dialect.canonical(asked), ask)
         if script.error_after is not None and not asked.stream:
             script = replace(script, error_200=True)
         if failure := failure_of(script, dialect.name):
@@ -154,11 +202,11 @@ class Sandbox:
         wait_s = script.slow_first + (answer.usage.output_tokens / pace if pace else 0)
         return self._whole((whole_body(writing),), script, wait_s)
 
-    def _embedded(self, headers: Mapping[str, str], body: bytes) -> SandboxReply:
+    def _embedded(self, ask: _Ask) -> SandboxReply:
         if EMBEDDINGS.name not in self._dialects:
-            raise _no_such_path()
-        wanted = EMBEDDINGS.wanted(EMBEDDINGS.decode_request(body))
-        script, request = self._scripted(request_of(wanted), headers)
+            raise no_such_path()
+        wanted = EMBEDDINGS.wanted(EMBEDDINGS.decode_request(ask.body))
+        script, request = self._scripted(request_of(wanted), ask)
         if script.error_after is not None:
             script = replace(script, error_200=True)
         if failure := failure_of(script, EMBEDDINGS.name):
@@ -167,19 +215,22 @@ class Sandbox:
         order = order_of(wanted, request, embedder, self._tokens)
         return self._whole(reply_pieces(order, script, embedder), script, script.slow_first)
 
-    def _tokenized(self, headers: Mapping[str, str], body: bytes) -> SandboxReply:
-        script, request = self._scripted(tokenize_request(body), headers)
+    def _tokenized(self, ask: _Ask) -> SandboxReply:
+        script, request = self._scripted(tokenize_request(ask.body), ask)
         if failure := failure_of(script):
             return self._failed(failure, after_s=script.slow_first)
         return self._whole((tokenized(request, self._tokens),), script, script.slow_first)
 
-    def _scripted(self, request: Request, headers: Mapping[str, str]) -> tuple[Script, Request]:
+    def _scripted(self, request: Request, ask: _Ask) -> tuple[Script, Request]:
         """Return what a request asks to go wrong this time, and the request without that."""
-        self._checked(request.model)
-        script, request = take_script(request, headers.get(SCRIPT_HEADER, ""))
+        self._desk.check(request.model)
+        if ask.turn.script.models and request.model not in ask.turn.script.models:
+            raise GroxyError(ErrorKind.FORBIDDEN, _NOT_ALLOWED.format(request.model[:100]))
+        script, request = take_script(request, ask.headers.get(SCRIPT_HEADER, ""))
         if script.times is not None:
             calls = self._repeats.call(_message_key(request, script))
             script = script if calls < script.times else without_failures(script)
+        ask.script = script
         return script, request
 
     def _whole(self, pieces: Iterable[bytes], script: Script, wait_s: float) -> SandboxReply:
@@ -211,24 +262,22 @@ class Sandbox:
         )
 
     def _json(self, value: object) -> SandboxReply:
-        return SandboxReply(status=200, headers=_JSON, body=Playback((encode(value),), self.counts))
+        body = Playback((encode_account(value),), self.counts)
+        return SandboxReply(status=200, headers=_JSON, body=body)
 
-    def _failed(self, failure: Failure, *, after_s: float = 0.0) -> SandboxReply:
+    def _failed(
+        self, failure: Failure, *, after_s: float = 0.0, retry_after: float | None = None
+    ) -> SandboxReply:
+        headers = dict(failure.headers)
+        if retry_after is not None:
+            headers["retry-after"] = f"{retry_after:.3f}"
         return SandboxReply(
             status=failure.status,
-            headers=failure.headers,
+            headers=headers,
             body=Playback((failure.body,), self.counts),
             head_after_s=after_s,
             takes_time=bool(after_s),
         )
-
-    def _checked(self, model: str) -> str:
-        if self._known and model not in self._known:
-            raise GroxyError(
-                ErrorKind.UNKNOWN_MODEL,
-                f"The model {model[:100]} does not exist or your team does not have access to it.",
-            )
-        return model
 
 
 def create_app(models: Sequence[str] = (), tokens_per_s: float = 0.0) -> AsgiApp:
@@ -259,12 +308,15 @@ class _App:
             reply.body.close()
 
     async def _answered(self, scope: Scope, receive: Receive) -> SandboxReply:
-        script = header(scope, SCRIPT_HEADER.encode()) or ""
+        given = {name: header(scope, name.encode()) or "" for name in _GIVEN_HEADERS}
+        path = scope["path"]
+        if scope.get("query_string"):
+            path = f"{path}?{scope['query_string'].decode('latin-1')}"
         try:
             body = await read_body(scope, receive, limit=MAX_BODY_BYTES)
         except GroxyError as error:
             return self._sandbox.refuse(error, scope["path"])
-        return self._sandbox.answer(scope["method"], scope["path"], {SCRIPT_HEADER: script}, body)
+        return self._sandbox.answer(scope["method"], path, given, body)
 
 
 async def _live(receive: Receive, send: Send) -> None:
@@ -298,36 +350,31 @@ async def _send(reply: SandboxReply, client: AsgiClient) -> None:
     await client.send(b"", is_last=True)
 
 
-def _plain(path: str) -> str:
-    """Return a path without its query, `/api` and `/v1`."""
-    path = path.partition("?")[0].rstrip("/")
-    if path.startswith("/api/"):
-        path = path.removeprefix("/api")
-    return path.removeprefix("/v1")
-
-
-def _no_such_path() -> GroxyError:
-    return GroxyError(ErrorKind.NOT_FOUND, "The sandbox has no such path.")
-
-
 def _message_key(request: Request, script: Script) -> bytes:
     """Return what tells the calls of one message and script from all others."""
     last = next((each for each in reversed(request.messages) if each.role is Role.USER), None)
     return blake2b(repr((script, last)).encode(errors="replace"), digest_size=16).digest()
 
 
-def _model(name: str) -> dict[str, object]:
-    return {"id": name, "object": "model", "created": CREATED, "owned_by": "xai"}
+def _key_of(headers: Mapping[str, str]) -> str:
+    """Return the key that a request came with; empty when it had none."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
 
 
-_KEY = {
-    "redacted_api_key": "xai-...dbox",
-    "name": "sandbox",
-    "user_id": "sandbox",
-    "team_id": "sandbox",
-    "api_key_id": "sandbox",
-    "acls": ["api-key:model:*", "api-key:endpoint:*"],
-    "team_blocked": False,
-    "api_key_blocked": False,
-    "api_key_disabled": False,
-}
+def _refusal(turn: Turn) -> GroxyError | None:
+    """Return why a key gets no answer whatever it asks for."""
+    if turn.script.blocked:
+        return GroxyError(ErrorKind.FORBIDDEN, _BLOCKED)
+    if turn.is_over and turn.limits:
+        return GroxyError(ErrorKind.RATE_LIMITED, _OVER, retry_after_s=turn.limits[2])
+    return None
+
+
+def _limits_of(ask: _Ask) -> dict[str, str]:
+    """Return the headers for the limits that a message names, else for those of its key."""
+    requests = ask.script.limits or ask.turn.limits
+    if requests is None and ask.script.token_limits is None:
+        return {}
+    shape = ask.script.shape or usual_shape(ask.dialect)
+    return limit_headers(shape, requests, ask.script.token_limits, unix_now)

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.upstreams.sandbox.faults import Repeats
+from groxy.upstreams.sandbox.keys import Keys
 from groxy.upstreams.sandbox.server import DIALECTS, Sandbox, SandboxReply
 from groxy.wire.http import Outgoing, Reply
 
@@ -16,7 +17,8 @@ from groxy.wire.http import Outgoing, Reply
 class SandboxTransport:
     """Carries requests to a sandbox in this process; see `wire.http.Transport`.
 
-    `repeats` may be shared, so that `times=1` fails once and not once an account.
+    `repeats` may be shared, so that `times=1` fails once and not once an account; `keys` too, so
+    that a key's script and files outlive its account.
     """
 
     def __init__(
@@ -25,13 +27,15 @@ class SandboxTransport:
         tokens_per_s: float = 0.0,
         repeats: Repeats | None = None,
         dialects: Sequence[str] = DIALECTS,
+        keys: Keys | None = None,
     ) -> None:
-        self._sandbox = Sandbox(models, tokens_per_s, repeats, dialects)
+        self._sandbox = Sandbox(models, tokens_per_s, repeats, dialects, keys)
 
     async def send(self, outgoing: Outgoing) -> Reply:
         """Answer a request and return once the reply's head would be there."""
         path = "/" + outgoing.url.partition("://")[2].partition("/")[2]
-        reply = self._sandbox.answer(outgoing.method, path, outgoing.headers, outgoing.body)
+        headers = {name.lower(): value for name, value in outgoing.headers.items()}
+        reply = self._sandbox.answer(outgoing.method, path, headers, outgoing.body)
         if reply.head_after_s:
             await asyncio.sleep(reply.head_after_s)
         return _InProcessReply(reply)
