@@ -81,3 +81,64 @@ def test_aliases_that_lead_to_a_model_are_fine():
 def test_an_alias_that_leads_nowhere_is_told(name, target, words):
     (problem,) = problems_of(aliases={"known": "grok-4.3", name: target})
     assert words in problem
+
+
+@pytest.mark.parametrize(
+    ("section", "first", "longest"),
+    [
+        ("attempts", "backoff_s", "backoff_max_s"),
+        ("cooling", "limited_s", "limited_max_s"),
+        ("cooling", "down_s", "down_max_s"),
+    ],
+)
+def test_what_grows_cannot_begin_above_its_bound(section, first, longest):
+    (problem,) = problems_of(**{section: {first: 0.5, longest: 0.25}})
+    assert f"{section}.{longest} is 0.25, less than {section}.{first} (0.5)" in problem
+    assert problems_of(**{section: {first: 0.5, longest: 0.5}}) == []
+
+
+def test_a_status_cannot_be_both_followed_and_not():
+    attempts = {"also_rotate_on": [404, 409], "never_rotate_on": [500, 409]}
+    (problem,) = problems_of(attempts=attempts)
+    assert "never_rotate_on holds 409" in problem
+    assert problems_of(attempts={"also_rotate_on": [404], "never_rotate_on": [409]}) == []
+
+
+def test_quotas_name_a_pool_and_a_mode():
+    good = {"basic.fast": "30/1d", "super.expert-2": "60/minute", "heavy.a_b": "1/5s"}
+    assert problems_of(routing={"quotas": good}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "quota", "words"),
+    [
+        ("fast", "1/1h", "no pool and mode"),
+        ("gold.fast", "1/1h", "no pool and mode"),
+        ("super.", "1/1h", "no pool and mode"),
+        ("super.Fast", "1/1h", "no pool and mode"),
+        ("Super.fast", "1/1h", "no pool and mode"),
+        ("super.a.b", "1/1h", "no pool and mode"),
+        ("super.fast", "", "400/2h"),
+        ("super.fast", "400/0h", "longer than nothing"),
+    ],
+)
+def test_a_quota_that_cannot_be_is_told(name, quota, words):
+    (problem,) = problems_of(routing={"quotas": {name: quota}})
+    assert f"routing.quotas.{name} " in problem
+    assert words in problem
+
+
+@pytest.mark.parametrize(
+    ("terms", "words"),
+    [
+        ({"tags": [f"t{n}" for n in range(11)]}, "accounts.1.tags has 11 tags"),
+        ({"tags": ["x" * 65]}, "accounts.1.tags has a tag"),
+        ({"models": ["a*b"]}, "accounts.1.models must be model ids"),
+        ({"quotas": {"fast": "often"}}, "accounts.1.quotas.fast must be requests"),
+        ({"quotas": {"Fast": "1/1h"}}, "accounts.1.quotas.Fast is no mode"),
+    ],
+)
+def test_terms_that_cannot_be_are_told(terms, words):
+    accounts = [{"name": "a", "upstream": "xai"}, {"name": "b", "upstream": "xai", **terms}]
+    (problem,) = problems_of(accounts=accounts)
+    assert words in problem

@@ -113,6 +113,37 @@ def test_model_overrides_are_passed_on_as_they_are(home):
     assert overrides == {"x-ai/grok-4": {"anything": [1, {"a": True}]}}
 
 
+def test_arrays_and_tables_come_from_the_file_or_from_variables(home):
+    toml = """
+[routing.quotas]
+super.fast = "400/2h"
+[attempts]
+also_rotate_on = [404]
+[[accounts]]
+name = "a"
+upstream = "xai"
+tags = ["eu"]
+"""
+    loaded = load(home, toml)
+    assert loaded.settings.routing.quotas == {"super.fast": "400/2h"}
+    assert loaded.origins["routing.quotas"] == "file groxy.toml"
+    assert loaded.settings.attempts.also_rotate_on == (404,)
+    assert loaded.settings.accounts[0].tags == ("eu",)
+    environ = {
+        "GROXY_ROUTING__QUOTAS": '{"basic.fast": "30/1d"}',
+        "GROXY_ATTEMPTS__ALSO_ROTATE_ON": "409, 425",
+        "GROXY_ACCOUNTS__0__TAGS": "us,paid",
+        "GROXY_ACCOUNTS__0__QUOTAS": '{"fast": "4/1h"}',
+        "GROXY_APP__SECRET_KEY": "ab" * 32,
+    }
+    settings = load(home, toml, environ).settings
+    assert settings.routing.quotas == {"basic.fast": "30/1d"}
+    assert settings.attempts.also_rotate_on == (409, 425)
+    assert settings.accounts[0].tags == ("us", "paid")
+    assert settings.accounts[0].terms().quotas == {"fast": "4/1h"}
+    assert settings.app.secret_bytes() == b"\xab" * 32
+
+
 # ---- which file and which folder
 
 

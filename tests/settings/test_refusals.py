@@ -65,7 +65,26 @@ def test_all_problems_of_all_sources_are_told_at_once(home):
         ("[streams]\nkeepalive_s = 0", "above 0, up to 15, not 0"),
         ("[streams]\nkeepalive_s = 15.1", "above 0, up to 15, not 15.1"),
         ("[attempts]\nidle_timeout_s = inf", "not inf"),
-        ("[catalog]\nrefresh_s = 1", "at least 10 seconds"),
+        ("[refresh]\nevery_s = 1", "at least 10 seconds"),
+        ("[refresh]\nat_once = 0", "from 1 to 256"),
+        ("[refresh]\njitter = 1.1", "from 0 to 1"),
+        ("[catalog]\nrefresh_s = 60", "catalog is not a setting; did you mean refresh.every_s?"),
+        ('[routing]\nstrategy = "best"', '"quota" or "random", not "best"'),
+        ("[routing]\nmax_in_flight = -1", "from 0 to 1000000"),
+        ("[routing.quotas]\n'super.fast' = 400", "quotas must be a table of text"),
+        ("[routing.quotas]\nsuper.fast = '400'", "routing.quotas.super.fast must be requests in"),
+        ("[routing.quotas]\nfast = '4/1h'", "routing.quotas.fast is no pool and mode"),
+        ("[attempts]\ncapacity_wait_s = 61", "from 0 to 60, not 61"),
+        ("[attempts]\nhedge_percentile = 10", "must be 0 (off) or 50 to 99.9"),
+        ("[attempts]\nhedge_percentile = 100", "from 0 to 99.9, not 100"),
+        ("[attempts]\nalso_rotate_on = [399]", "statuses from 400 to 599"),
+        ("[attempts]\nbackoff_s = 2", "less than attempts.backoff_s (2)"),
+        ("[cooling]\nlimited_s = 0", "above 0"),
+        ("[cooling]\ndown_after = 0", "from 1 to 1000"),
+        ("[store]\nspool_max_bytes = 1", "from 65536"),
+        ("[store]\ngrace_s = -1", "from 0 to 86400"),
+        ("[admin]\nquery_key = 1", "must be true or false"),
+        ('[app]\nsecret_key = "x"', "32 random bytes as 64 hex digits or base64"),
         ("[features]\nstream = 1", "must be true or false, not 1"),
         ('[features]\nstream = "true"', "must be true or false"),
         ('[logging]\nlevel = "loud"', '"debug", "info", "warning" or "error", not "loud"'),
@@ -86,6 +105,17 @@ def test_all_problems_of_all_sources_are_told_at_once(home):
         ('[[accounts]]\nname = "a"\nupstream = "x"\nzzz = "k"', "goes under options"),
         ('[[accounts]]\nname = "a"\nupstream = "x"\noptions.a = 5', "options.a must be text"),
         ('[[accounts]]\nname = "a"\nupstream = "x"\noptions = 5', "options must be a table"),
+        ('[[accounts]]\nname = "a"\nupstream = "x"\nweight = 0', "accounts.0.weight must be"),
+        ('[[accounts]]\nname = "a"\nupstream = "x"\ntags = ["a,b"]', "accounts.0.tags has a tag"),
+        ('[[accounts]]\nname = "a"\nupstream = "x"\nmodels = ["a*b"]', "accounts.0.models must"),
+        (
+            '[[accounts]]\nname = "a"\nupstream = "x"\nquotas.fast = "4"',
+            "accounts.0.quotas.fast must be requests in a window",
+        ),
+        (
+            '[[accounts]]\nname = "a"\nupstream = "x"\nquotas.FAST = "4/1h"',
+            "accounts.0.quotas.FAST is no mode",
+        ),
         ("[app]\napi_key = []", "holds no key"),
         ("[app]\napi_key = 5", "comma list"),
         ('[app]\napp_key = ""', "is empty"),
@@ -112,6 +142,11 @@ def test_two_accounts_of_one_name_are_told(home):
 def test_open_mode_on_the_network_is_refused(home):
     message = refusal(home, '[app]\napi_key = ""\n', flags={"server.host": "0.0.0.0"})
     assert message.startswith("file groxy.toml, near line 2: app.api_key is empty (open mode)")
+
+
+def test_the_old_name_in_a_variable_leads_to_the_new_one(home):
+    message = refusal(home, None, {"GROXY_CATALOG__REFRESH_S": "60"})
+    assert "did you mean refresh.every_s? Then write GROXY_REFRESH__EVERY_S." in message
 
 
 def test_an_empty_variable_is_open_mode(home):
@@ -159,6 +194,11 @@ def test_a_long_value_is_cut_in_the_message(home):
         '[[accounts]]\nname = "a"\nupstream = "x"\noptions = {token = "SECRET\\n"}',
         '[[accounts]]\nname = "a"\nupstream = "x"\nbase_url = "http://u:SECRET@h"',
         'accounts = ["SECRET"]',
+        '[app]\nsecret_key = "SECRET"',
+        '[app]\nsecret_key = ["SECRET"]',
+        '[[accounts]]\nname = "a"\nupstream = "x"\nproxy_url = "ftp://u:SECRET@h"',
+        '[[accounts]]\nname = "a"\nupstream = "x"\nproxy_url = ["SECRET"]',
+        '[[accounts]]\nname = "a"\nupstream = "x"\nproxy_url = "http://u:SECRET@h/path"',
         '[store]\nurl = "mysql://u:SECRET@h/db"',
         '[state]\nurl = "redis://:SECRET@:x"',
         'app = "SECRET"',

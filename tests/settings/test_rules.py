@@ -1,3 +1,5 @@
+import base64
+
 import pytest
 
 from groxy.settings import rules
@@ -173,3 +175,115 @@ def test_refreshing_all_the_time_is_refused(seconds):
 def test_an_option_is_one_line():
     with pytest.raises(ValueError, match="control characters"):
         rules.read_option("a\r\nx-evil: 1")
+
+
+HEX = "00ff" * 16
+RAW = bytes.fromhex(HEX)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEX,
+        HEX.upper(),
+        f" {HEX}\n",
+        base64.b64encode(RAW).decode(),
+        base64.b64encode(RAW).decode().rstrip("="),
+        base64.urlsafe_b64encode(RAW).decode(),
+    ],
+)
+def test_a_secret_key_is_hex_or_base64(text):
+    assert rules.bytes_of(rules.read_secret_key(text)) == RAW
+
+
+@pytest.mark.parametrize("text", ["", "ab", HEX[:-1], HEX + "00", "é" * 64, "ab" * 16, "a b" * 20])
+def test_another_secret_key_is_refused_with_a_remedy_and_not_repeated(text):
+    with pytest.raises(ValueError, match="openssl rand -hex 32") as caught:
+        rules.read_secret_key(text)
+    assert not text or text not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("", ()),
+        ("a", ("a",)),
+        (" a , b,a,", ("a", "b")),
+        ('["a", "b,c"]', ("a", "b,c")),
+        (["a", " b ", "a", ""], ("a", "b")),
+        ((), ()),
+    ],
+)
+def test_words_come_as_array_or_comma_list(value, words):
+    assert rules.read_words(value) == words
+
+
+@pytest.mark.parametrize("value", [5, None, ["a", 5], {"a": 1}, "[", "[5]", [["a"]]])
+def test_what_is_no_list_of_words_is_refused(value):
+    with pytest.raises(ValueError, match="array of text"):
+        rules.read_words(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "statuses"),
+    [
+        ("", ()),
+        ("404", (404,)),
+        (" 404, 409,404 ", (404, 409)),
+        ("[404, 409]", (404, 409)),
+        ([400, 599, 400], (400, 599)),
+        ((), ()),
+    ],
+)
+def test_statuses_come_as_array_or_comma_list(value, statuses):
+    assert rules.read_statuses(value) == statuses
+
+
+@pytest.mark.parametrize(
+    "value", [404, None, [399], [600], [404.0], ["404"], [True], "x", "40", "٤٠٤", {"404": 1}]
+)
+def test_what_is_no_list_of_statuses_of_errors_is_refused(value):
+    with pytest.raises(ValueError, match="from 400 to 599"):
+        rules.read_statuses(value)
+
+
+@pytest.mark.parametrize(
+    ("given", "result"),
+    [
+        ("http://proxy:8080", "http://proxy:8080"),
+        ("https://u:p@proxy/", "https://u:p@proxy"),
+        ("socks5://127.0.0.1:1080", "socks5://127.0.0.1:1080"),
+        ("socks5h://u:p@h", "socks5h://u:p@h"),
+        ("socks4://h:1", "socks4://h:1"),
+    ],
+)
+def test_proxies_of_all_kinds_are_taken(given, result):
+    assert rules.read_proxy_url(given).reveal() == result
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "proxy:8080", "ftp://u:pw@h", "http://", "http://u:pw@h/x", "http://u:pw@h?x", "h:p", 5],
+)
+def test_other_proxies_are_refused_without_being_repeated(value):
+    with pytest.raises(ValueError, match="must") as caught:
+        rules.read_proxy_url(value)
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [5, ["a"], {"super": {"fast": {"x": "y"}}}, {"a": 5}])
+def test_what_is_no_table_of_quotas_is_left_for_the_type_to_refuse(value):
+    result = rules.read_quotas(value)
+    assert not isinstance(result, dict) or not all(isinstance(q, str) for q in result.values())
+
+
+@pytest.mark.parametrize("text", ["x", "5", '{"super.fast": 5}', "[" * 100_000])
+def test_quotas_in_a_variable_are_json(text):
+    with pytest.raises(ValueError, match="object of text in JSON"):
+        rules.read_quotas(text)
+
+
+@pytest.mark.parametrize("percentile", [0.1, 49.9])
+def test_hedging_most_requests_is_refused(percentile):
+    with pytest.raises(ValueError, match="50 to 99"):
+        rules.check_percentile(percentile)

@@ -44,7 +44,9 @@ def test_secret_settings_are_marked():
     assert secret == {
         "app.api_key",
         "app.app_key",
+        "app.secret_key",
         "accounts[].api_key",
+        "accounts[].proxy_url",
         "accounts[].options.<field>",
     }
 
@@ -72,6 +74,8 @@ def test_a_setting_knows_its_variable():
         (("accounts", 0, "api_kye"), "accounts.0.api_key"),
         (("accounts", "name"), "accounts.0.name"),
         (("keepalive",), "streams.keepalive_s"),
+        (("catalog",), "refresh.every_s"),
+        (("catalog", "refresh_s"), "refresh.every_s"),
         (("server", "zzz"), None),
         (("zzz",), None),
         (("server", ""), None),

@@ -38,6 +38,12 @@ def test_reveal_gives_the_text_back_also_after_copy_and_pickle():
     assert pickle.loads(pickle.dumps(secret)) == secret
 
 
+def test_a_hint_shows_the_ends_of_a_long_key_only():
+    assert Secret("sk-groxy-01234567").hint() == "sk-g…4567"
+    assert Secret("sk-groxy-0123456").hint() == "…"
+    assert Secret("").hint() == "…"
+
+
 def test_secrets_compare_by_their_text():
     assert Secret("a") == Secret("a")
     assert Secret("a") != Secret("b")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from groxy.settings import AccountSettings, AppSettings, Settings, StoreSettings
+from groxy.settings import AppSettings, Settings, StoreSettings
 
 DATA = Path("/data")
 
@@ -23,8 +23,50 @@ def test_the_defaults_are_those_of_the_contract():
     assert settings.accounts == ()
 
 
-def test_an_account_may_serve_every_model_unless_it_says_otherwise():
-    assert AccountSettings(name="a", upstream="xai").pool == "heavy"
+def test_the_defaults_of_routing_are_those_of_the_contract():
+    settings = Settings(data_dir=DATA)
+    assert settings.routing.model_dump() == {
+        "strategy": "quota",
+        "max_in_flight": 0,
+        "affinity": True,
+        "quotas": {},
+    }
+    attempts = settings.attempts
+    assert (attempts.capacity_wait_s, attempts.backoff_s, attempts.backoff_max_s) == (2, 0.05, 1)
+    assert attempts.also_rotate_on == attempts.never_rotate_on == ()
+    assert (attempts.hedge_percentile, attempts.hedge_max_percent) == (0, 5)
+    assert attempts.hedge_max_cost_usd == 0.05
+    assert settings.cooling.model_dump() == {
+        "limited_s": 1,
+        "limited_max_s": 60,
+        "asked_max_s": 3600,
+        "down_s": 5,
+        "down_max_s": 60,
+        "down_after": 3,
+        "billing_s": 3600,
+        "confirm_s": 30,
+    }
+    assert settings.refresh.model_dump() == {"every_s": 3600, "jitter": 0.2, "at_once": 8}
+    assert settings.admin.model_dump() == {"query_key": True, "docs": False}
+    assert (settings.store.grace_s, settings.store.spool_max_bytes) == (60, 67108864)
+
+
+def test_the_secret_of_the_installation_is_bytes_or_the_data_folders():
+    assert AppSettings().secret_bytes() is None
+    app = AppSettings.model_validate({"secret_key": "0f" * 32})
+    assert app.secret_bytes() == b"\x0f" * 32
+    assert "0f0f" not in f"{app!r} {app.model_dump_json()}"
+
+
+def test_quotas_of_pools_come_as_a_table_of_tables_or_as_json():
+    for given in (
+        {"super.fast": "400/2h"},
+        {"super": {"fast": "400/2h"}},
+        '{"super.fast": "400/2h"}',
+        '{"super": {"fast": "400/2h"}}',
+    ):
+        settings = Settings.model_validate({"data_dir": DATA, "routing": {"quotas": given}})
+        assert settings.routing.quotas == {"super.fast": "400/2h"}
 
 
 def test_only_an_empty_key_list_is_open_mode():
@@ -67,17 +109,3 @@ def test_settings_cannot_be_changed():
 def test_a_relative_database_file_is_in_the_data_folder(given, result):
     store = StoreSettings.model_validate({"url": given})
     assert Settings(data_dir=DATA, store=store).store_url().reveal() == result
-
-
-def test_options_are_masked_until_the_upstream_asks_for_them():
-    account = AccountSettings.model_validate(
-        {"name": "a", "upstream": "cloudflare", "options": {"provider_key": "xai-1"}}
-    )
-    assert "xai-1" not in f"{account!r} {account.model_dump()} {account.model_dump_json()}"
-    assert account.option_values() == {"provider_key": "xai-1"}
-
-
-def test_a_model_error_does_not_repeat_its_input():
-    with pytest.raises(ValidationError) as caught:
-        AccountSettings.model_validate({"name": "a", "upstream": "x", "api_keys": "xai-1"})
-    assert "xai-1" not in str(caught.value)

@@ -5,16 +5,26 @@ origin of each value. Nothing here reads the environment when imported; only `gr
 in. Only `app` and `cli` may import this package: all other parts are handed plain values.
 """
 
+from groxy.settings.account import AccountSettings
 from groxy.settings.loading import Loaded, ShownSetting, load_settings, shown_settings
+from groxy.settings.overrides import (
+    described_config,
+    flattened,
+    is_start_only,
+    shown_config,
+    with_overrides,
+)
 from groxy.settings.schema import SettingInfo, every_setting
 from groxy.settings.secret import Address, Secret
 from groxy.settings.sections import (
-    AccountSettings,
+    AdminSettings,
     AppSettings,
     AttemptSettings,
-    CatalogSettings,
+    CoolingSettings,
     FeatureSettings,
     LoggingSettings,
+    RefreshSettings,
+    RoutingSettings,
     SandboxSettings,
     ServerSettings,
     Settings,
@@ -26,12 +36,15 @@ from groxy.settings.sections import (
 __all__ = [
     "AccountSettings",
     "Address",
+    "AdminSettings",
     "AppSettings",
     "AttemptSettings",
-    "CatalogSettings",
+    "CoolingSettings",
     "FeatureSettings",
     "Loaded",
     "LoggingSettings",
+    "RefreshSettings",
+    "RoutingSettings",
     "SandboxSettings",
     "Secret",
     "ServerSettings",
@@ -41,7 +54,12 @@ __all__ = [
     "StateSettings",
     "StoreSettings",
     "StreamSettings",
+    "described_config",
     "every_setting",
+    "flattened",
+    "is_start_only",
     "load_settings",
+    "shown_config",
     "shown_settings",
+    "with_overrides",
 ]

@@ -4,13 +4,18 @@ In come settings whose values are each right on their own, out go the problems t
 This module must not change a value.
 """
 
+import re
 from collections.abc import Iterator
 
+from groxy.core.terms import fault_of, read_quota
 from groxy.settings.problems import Problem
 from groxy.settings.rules import is_loopback
 from groxy.settings.schema import Path, dotted
 from groxy.settings.sections import Settings
 from groxy.settings.sources import Draft
+
+_MODE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_POOL_AND_MODE = re.compile(rf"(basic|super|heavy)\.{_MODE.pattern}")
 
 
 def check_together(settings: Settings, draft: Draft) -> list[Problem]:
@@ -20,6 +25,10 @@ def check_together(settings: Settings, draft: Draft) -> list[Problem]:
         *_operator_key(settings),
         *_workers(settings),
         *_aliases(settings),
+        *_quotas(settings),
+        *_terms(settings),
+        *_rests(settings),
+        *_statuses(settings),
     ]
     problems = [
         Problem(draft.source_of(path).where(path), dotted(path), text) for path, text in found
@@ -87,6 +96,52 @@ def _fault_of_alias(name: str, target: str, settings: Settings) -> str:
     if target in settings.aliases and target != name:
         return f'is "{target[:64]}", which is an alias itself; name the model instead'
     return ""
+
+
+def _quotas(settings: Settings) -> Iterator[tuple[Path, str]]:
+    for name, quota in settings.routing.quotas.items():
+        path = ("routing", "quotas", name)
+        if not _POOL_AND_MODE.fullmatch(name):
+            yield path, 'is no pool and mode; write "basic.", "super." or "heavy." and a word'
+            continue
+        try:
+            read_quota(quota)
+        except ValueError as error:
+            yield path, str(error)
+
+
+def _terms(settings: Settings) -> Iterator[tuple[Path, str]]:
+    for index, account in enumerate(settings.accounts):
+        for mode in account.quotas:
+            if not _MODE.fullmatch(mode):
+                text = 'is no mode; write a word in lower-case letters, such as "fast"'
+                yield ("accounts", index, "quotas", mode), text
+        if fault := fault_of(account.terms()):
+            field, text = fault
+            # A mode may hold dots, a field does not.
+            yield ("accounts", index, *field.split(".", 1)), text
+
+
+def _rests(settings: Settings) -> Iterator[tuple[Path, str]]:
+    """Pauses and rests that grow cannot begin longer than they may become."""
+    for section, first, longest in (
+        ("attempts", "backoff_s", "backoff_max_s"),
+        ("cooling", "limited_s", "limited_max_s"),
+        ("cooling", "down_s", "down_max_s"),
+    ):
+        values = getattr(settings, section)
+        start, end = getattr(values, first), getattr(values, longest)
+        if start > end:
+            text = f"is {end:g}, less than {section}.{first} ({start:g}); raise it, or lower that"
+            yield (section, longest), text
+
+
+def _statuses(settings: Settings) -> Iterator[tuple[Path, str]]:
+    attempts = settings.attempts
+    both = sorted(set(attempts.also_rotate_on) & set(attempts.never_rotate_on))
+    if both:
+        text = f"holds {both[0]}, as attempts.also_rotate_on does; take it out of one of them"
+        yield ("attempts", "never_rotate_on"), text
 
 
 def _repeated_names(settings: Settings, draft: Draft) -> list[Problem]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
 from groxy.settings import rules
+from groxy.settings.account import AccountSettings
 from groxy.settings.problems import Problem
 from groxy.settings.schema import dotted
 from groxy.settings.secret import Secret
-from groxy.settings.sections import AccountSettings
 from groxy.settings.sources import Draft, read_text_file
 
 # Variables that vendors and their tools use, and the upstream that each makes an account for.

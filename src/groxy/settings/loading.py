@@ -71,7 +71,7 @@ def load_settings(
     if problems:
         raise error_of(problems)
     givers, default = draft.givers(), Source("default")
-    origins = {name: givers.get(path, default).origin for name, path, _ in _values_in(settings, ())}
+    origins = {name: givers.get(path, default).origin for name, path, _ in values_in(settings)}
     origins |= {"data_dir": folder_origin} | found.origins
     return Loaded(settings, origins, (*notes, *found.notes), file)
 
@@ -80,7 +80,7 @@ def shown_settings(loaded: Loaded) -> tuple[ShownSetting, ...]:
     """Return every setting with its masked value and its origin, for `groxy doctor`."""
     return tuple(
         ShownSetting(name, _value_text(name, value), loaded.origins[name])
-        for name, _, value in _values_in(loaded.settings, ())
+        for name, _, value in values_in(loaded.settings)
     )
 
 
@@ -148,8 +148,12 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def _values_in(value: object, path: schema.Path) -> Iterator[tuple[str, schema.Path, object]]:
+def values_in(settings: Settings) -> Iterator[tuple[str, schema.Path, object]]:
     """Yield (dotted name, path, value) for each setting, accounts and free keys one by one."""
+    yield from _values_in(settings, ())
+
+
+def _values_in(value: object, path: schema.Path) -> Iterator[tuple[str, schema.Path, object]]:
     if isinstance(value, BaseModel):
         for key in type(value).model_fields:
             yield from _values_in(getattr(value, key), (*path, key))
@@ -166,6 +170,6 @@ def _values_in(value: object, path: schema.Path) -> Iterator[tuple[str, schema.P
 def _value_text(name: str, value: object) -> str:
     if name == "app.api_key" and value == ():
         return '"" (open mode)'
-    if name in {"app.api_key", "app.app_key"} and value is None:
+    if name in {"app.api_key", "app.app_key", "app.secret_key"} and value is None:
         return "generated"
     return schema.toml_text(value)

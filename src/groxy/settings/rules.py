@@ -6,13 +6,16 @@ is broken raises ValueError (all that pydantic turns into a report) with a text 
 This module must not know which setting uses which rule, and reads nothing.
 """
 
+import base64
+import binascii
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
+import msgspec
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from groxy.settings.secret import Address, Secret
@@ -36,6 +39,10 @@ _DATABASES = {
 }
 # Valkey speaks the Redis protocol; redis-py knows only its own two names.
 _STATES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss"}
+
+_PROXIES = frozenset({"http", "https", "socks4", "socks5", "socks5h"})
+_SECRET_BYTES = 32
+_TABLE = "a table of text, or an object of text in JSON"
 
 
 def read_key(value: object) -> Secret:
@@ -66,6 +73,91 @@ def read_keys(value: object) -> tuple[Secret, ...]:
         message = 'holds no key; write "" for open mode, or remove it to have a key generated'
         raise ValueError(message)
     return keys
+
+
+def read_secret_key(value: object) -> Secret:
+    """Return the secret of the installation; `bytes_of` gives its bytes."""
+    secret = Secret(Secret.read(value).reveal().strip())
+    bytes_of(secret)
+    return secret
+
+
+def bytes_of(secret: Secret) -> bytes:
+    """Return the 32 bytes that a secret key stands for; ValueError when it is not one."""
+    text = secret.reveal()
+    try:
+        if re.fullmatch(r"[0-9A-Fa-f]{64}", text):
+            return bytes.fromhex(text)
+        plain = text.rstrip("=").translate(str.maketrans("-_", "+/"))
+        found = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        found = b""
+    if len(found) != _SECRET_BYTES:
+        message = (
+            "must be 32 random bytes as 64 hex digits or base64; `openssl rand -hex 32` makes them"
+        )
+        raise ValueError(message)
+    return found
+
+
+def read_words(value: object) -> tuple[str, ...]:
+    """Return the words in a comma list or an array, each once and without spaces around it."""
+    if isinstance(value, str):
+        value = (
+            _decoded(value, list[str], "an array of text")
+            if value.lstrip().startswith("[")
+            else value.split(",")
+        )
+    if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
+        message = "must be an array of text, or a comma list"
+        raise ValueError(message)
+    return tuple(dict.fromkeys(word.strip() for word in value if word.strip()))
+
+
+def read_statuses(value: object) -> tuple[int, ...]:
+    """Return the statuses in an array or a comma list, each once."""
+    if isinstance(value, str):
+        words = value.strip().removeprefix("[").removesuffix("]").split(",")
+        value = [_number_in(word) for word in words if word.strip()]
+    if not isinstance(value, list | tuple) or not all(map(_is_error_status, value)):
+        message = "must be an array of statuses from 400 to 599, such as [404, 409]"
+        raise ValueError(message)
+    return tuple(dict.fromkeys(value))
+
+
+def _number_in(word: str) -> object:
+    word = word.strip()
+    return int(word) if re.fullmatch(r"[0-9]{3}", word) else word
+
+
+def _is_error_status(value: object) -> bool:
+    return type(value) is int and 400 <= value <= 599
+
+
+def read_table(value: object) -> object:
+    """Return the table that a variable holds as an object in JSON; anything else as it is."""
+    return _decoded(value, dict[str, str], _TABLE) if isinstance(value, str) else value
+
+
+def read_quotas(value: object) -> object:
+    """Return quotas of pools by `pool.mode`; TOML may give them as tables within the table."""
+    if isinstance(value, str):
+        value = _decoded(value, dict[str, str | dict[str, str]], _TABLE)
+    if not isinstance(value, Mapping):
+        return value
+    flat: dict[object, object] = {}
+    for name, part in value.items():
+        inner = part.items() if isinstance(part, Mapping) else [(None, part)]
+        flat |= {name if key is None else f"{name}.{key}": quota for key, quota in inner}
+    return flat
+
+
+def _decoded(text: str, wanted: object, called: str) -> object:
+    try:
+        return msgspec.json.decode(text, type=wanted)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        message = f"must be {called}"
+        raise ValueError(message) from None
 
 
 def read_option(value: object) -> Secret:
@@ -147,6 +239,19 @@ def read_state_url(value: object) -> Address:
     return Address(f"{known}://{rest}")
 
 
+def read_proxy_url(value: object) -> Address:
+    """Return the address of a proxy; it may hold a user and a password."""
+    text = Address.read(value).reveal()
+    parts = split_url(text)
+    if parts.scheme not in _PROXIES or not parts.hostname:
+        message = "must be a URL of http, https, socks5, socks5h or socks4: socks5://host:1080"
+        raise ValueError(message)
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        message = "must end after the port: nothing after a slash, ? or #"
+        raise ValueError(message)
+    return Address(text.rstrip("/"))
+
+
 def check_host(text: str) -> str:
     """Return an address to listen on; brackets around IPv6 are taken off."""
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
@@ -175,11 +280,19 @@ def is_loopback(host: str) -> bool:
 
 
 def check_refresh(seconds: float) -> float:
-    """Return the seconds between two looks at a model list; a tiny number would flood upstreams."""
+    """Return the seconds between two refreshes; a tiny number would flood upstreams."""
     if 0 < seconds < 10:
-        message = "must be 0 (never) or at least 10 seconds"
+        message = "must be 0 (only on demand) or at least 10 seconds"
         raise ValueError(message)
     return seconds
+
+
+def check_percentile(percentile: float) -> float:
+    """Return the percentile after which a request is hedged; a low one would double the work."""
+    if 0 < percentile < 50:
+        message = "must be 0 (off) or 50 to 99.9"
+        raise ValueError(message)
+    return percentile
 
 
 def check_variable_name(text: str) -> str:
@@ -227,5 +340,13 @@ FileName = Annotated[str, AfterValidator(check_not_empty)]
 AccountName = Annotated[str, AfterValidator(check_account_name), Shown("a short name")]
 UpstreamName = Annotated[str, AfterValidator(check_not_empty), Shown("an upstream's name")]
 RefreshSeconds = Annotated[float, Field(ge=0, le=604_800), AfterValidator(check_refresh)]
+HedgePercentile = Annotated[float, Field(ge=0, le=99.9), AfterValidator(check_percentile)]
+InFlight = Annotated[int, Field(ge=0, le=1_000_000)]
+SecretKey = Annotated[Secret, BeforeValidator(read_secret_key)]
+ProxyUrl = Annotated[Address, BeforeValidator(read_proxy_url)]
+Words = Annotated[tuple[str, ...], BeforeValidator(read_words), Shown("an array of text")]
+Statuses = Annotated[
+    tuple[int, ...], BeforeValidator(read_statuses), Shown("an array of statuses from 400 to 599")
+]
 Level = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 Pool = Literal["basic", "super", "heavy"]

@@ -17,9 +17,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from groxy.settings.account import AccountSettings
 from groxy.settings.rules import Shown
 from groxy.settings.secret import Secret
-from groxy.settings.sections import AccountSettings, Settings
+from groxy.settings.sections import Settings
 
 PREFIX = "GROXY_"
 # These two say where to look, so they are no part of any table.
@@ -27,6 +28,9 @@ CONFIG_VARIABLE = "GROXY_CONFIG"
 DATA_DIR_VARIABLE = "GROXY_DATA_DIR"
 
 Path = tuple[str | int, ...]
+
+# Sections that are gone, and the setting that does now what they did.
+_RENAMED = {"catalog": "refresh.every_s"}
 
 
 class Kind(Enum):
@@ -214,6 +218,8 @@ def _place_of_field(field: FieldInfo) -> Place:
 
 def nearest(path: Path) -> str | None:
     """Return the dotted name of the setting that was probably meant, if one is near enough."""
+    if path[0] in _RENAMED:
+        return _RENAMED[str(path[0])]
     wanted = _flat(dotted(path))
     for setting in every_setting():
         if _flat(setting.name) == wanted:

@@ -12,6 +12,8 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 MASK = "*****"
+_HINT = 4
+_HINTED_FROM = 16
 
 
 class Secret:
@@ -25,6 +27,11 @@ class Secret:
     def reveal(self) -> str:
         """Return the text itself. Hand it on, do not keep or print it."""
         return self._text
+
+    def hint(self) -> str:
+        """Return enough of a long key to tell it from others: `sk-g…f3a1`; of a short one, `…`."""
+        text = self._text
+        return f"{text[:_HINT]}…{text[-_HINT:]}" if len(text) > _HINTED_FROM else "…"
 
     def __str__(self) -> str:
         return MASK

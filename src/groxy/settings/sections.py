@@ -7,29 +7,17 @@ flags, and has no rule that spans two sections (see `checks`).
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-import msgspec
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from groxy.settings import rules
+from groxy.settings.account import AccountSettings
 from groxy.settings.rules import Shown
 from groxy.settings.secret import Address
+from groxy.settings.section import Section
 
 DEFAULT_STORE_URL = "sqlite+aiosqlite:///groxy.db"
-
-
-class Section(BaseModel):
-    """What all tables of the settings file have in common: frozen, strict, no unknown keys."""
-
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        hide_input_in_errors=True,
-        str_max_length=8192,
-    )
 
 
 class ServerSettings(Section):
@@ -74,11 +62,23 @@ class AppSettings(Section):
         default=False,
         description="Permit open mode on an address that other machines can reach.",
     )
+    secret_key: Annotated[
+        rules.SecretKey | None, Shown("32 bytes as 64 hex digits or base64", secret=True)
+    ] = Field(
+        default=None,
+        description="The secret that seals credentials and digests keys, in place of the data "
+        "folder's `secret.key`, which is made at the first start. Losing it loses all of them. "
+        "Better as `GROXY_APP__SECRET_KEY` than in the file.",
+    )
 
     @property
     def is_open(self) -> bool:
         """True when callers need no key at all."""
         return self.api_key == ()
+
+    def secret_bytes(self) -> bytes | None:
+        """Return the 32 bytes of `secret_key`; None when the data folder's own are used."""
+        return None if self.secret_key is None else rules.bytes_of(self.secret_key)
 
 
 class FeatureSettings(Section):
@@ -107,6 +107,16 @@ class StoreSettings(Section):
         description="Database. A SQLite file name is relative to the data folder; PostgreSQL is "
         "`postgresql+asyncpg://user:password@host/database`.",
     )
+    grace_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        default=60.0,
+        description="How long known keys are served on while the database cannot be reached. What "
+        "is owed is written to a spool file meanwhile. 0 is not at all.",
+    )
+    spool_max_bytes: Annotated[int, Field(ge=65_536, le=2**40)] = Field(
+        default=64 * 1024 * 1024,
+        description="Largest spool file; when it is full, requests are refused until the database "
+        "is back.",
+    )
 
 
 class StateSettings(Section):
@@ -116,6 +126,33 @@ class StateSettings(Section):
         default=Address("memory://"),
         description="`memory://` for one process, else `redis://host:6379/0`. `rediss://` (TLS) "
         "and `valkey://` work too.",
+    )
+
+
+class RoutingSettings(Section):
+    """Which account serves a request."""
+
+    strategy: Literal["quota", "random"] = Field(
+        default="quota",
+        description='How an account is chosen within a pool: "quota" weighs health, what is left '
+        'of quotas, load, price and speed; "random" takes any that is fit.',
+    )
+    max_in_flight: rules.InFlight = Field(
+        default=0,
+        description="Requests that one account may serve at once, unless it says so itself; 0 is "
+        "no bound.",
+    )
+    affinity: bool = Field(
+        default=True,
+        description="Keep a conversation with the account that served it last, while that account "
+        "is fit; prompt caches need it.",
+    )
+    quotas: Annotated[
+        Mapping[str, str], BeforeValidator(rules.read_quotas), Shown("a table of text")
+    ] = Field(
+        default={},
+        description="Requests in a window for each account of a pool, by the mode of the model: "
+        '`"super.fast" = "400/2h"`. What the upstream tells comes before it.',
     )
 
 
@@ -136,6 +173,90 @@ class AttemptSettings(Section):
     total_timeout_s: rules.Seconds = Field(
         default=3600.0, description="Longest time one request may take."
     )
+    capacity_wait_s: Annotated[float, Field(ge=0, le=60)] = Field(
+        default=2.0,
+        description="How long a request waits for a busy account to become free before it is "
+        "refused; 0 is not at all.",
+    )
+    backoff_s: Annotated[float, Field(ge=0, le=60)] = Field(
+        default=0.05,
+        description="Pause before the next attempt after an upstream's own fault; it doubles each "
+        "time, with jitter. 0 is none.",
+    )
+    backoff_max_s: Annotated[float, Field(ge=0, le=60)] = Field(
+        default=1.0, description="Longest of these pauses."
+    )
+    also_rotate_on: rules.Statuses = Field(
+        default=(),
+        description="Statuses of upstreams after which another account is tried, although the "
+        "gateway would pass the error on.",
+    )
+    never_rotate_on: rules.Statuses = Field(
+        default=(),
+        description="Statuses of upstreams after which no other account is tried, although the "
+        "gateway would do so.",
+    )
+    hedge_percentile: rules.HedgePercentile = Field(
+        default=0.0,
+        description="Ask a second account when the first one's first event is later than this "
+        "percentile of the model's latency, and take whichever answers first; 50 to 99.9, 0 is "
+        "off. Both may be billed.",
+    )
+    hedge_max_percent: Annotated[float, Field(ge=0, le=100)] = Field(
+        default=5.0, description="Of 100 requests, at most this many are hedged."
+    )
+    hedge_max_cost_usd: Annotated[float, Field(ge=0, le=1_000_000)] = Field(
+        default=0.05,
+        description="What one hedge may cost at most, by estimate; 0 is no bound.",
+    )
+
+
+class CoolingSettings(Section):
+    """How long an account rests after a failure."""
+
+    limited_s: rules.Seconds = Field(
+        default=1.0,
+        description="First rest of a model at an account after a 429 without `Retry-After`; it "
+        "doubles with each one in a row.",
+    )
+    limited_max_s: rules.Seconds = Field(default=60.0, description="Longest of these rests.")
+    asked_max_s: rules.Seconds = Field(
+        default=3600.0, description="Longest `Retry-After` of an upstream that is obeyed."
+    )
+    down_s: rules.Seconds = Field(
+        default=5.0,
+        description="First rest after failures of the upstream or the network; then one request "
+        "tries whether it works again. It doubles as long as it does not.",
+    )
+    down_max_s: rules.Seconds = Field(default=60.0, description="Longest of these rests.")
+    down_after: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=3, description="Such failures in a row after which the account rests."
+    )
+    billing_s: Annotated[float, Field(gt=0, le=2_592_000)] = Field(
+        default=3600.0,
+        description="Rest of an account without credits until it is tried again, unless a refresh "
+        "finds some before.",
+    )
+    confirm_s: rules.Seconds = Field(
+        default=30.0, description="Longest rest while a rejected credential is checked."
+    )
+
+
+class RefreshSettings(Section):
+    """How often upstreams are asked for quotas, the state of keys, and models."""
+
+    every_s: rules.RefreshSeconds = Field(
+        default=3600.0,
+        description="Time between two refreshes of an account; 0 is only on demand.",
+    )
+    jitter: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.2,
+        description="Part of that time by which each refresh is moved at random, so that not all "
+        "accounts are asked at once.",
+    )
+    at_once: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=8, description="Accounts that are refreshed at the same time."
+    )
 
 
 class StreamSettings(Section):
@@ -146,13 +267,15 @@ class StreamSettings(Section):
     )
 
 
-class CatalogSettings(Section):
-    """Where the list of models comes from."""
+class AdminSettings(Section):
+    """How the operator's API is reached."""
 
-    refresh_s: rules.RefreshSeconds = Field(
-        default=3600.0,
-        description="How often the model lists of upstreams are fetched; 0 is never.",
+    query_key: bool = Field(
+        default=True,
+        description="Take the operator's key from `?app_key=` as well; off is the header only. "
+        "Addresses end up in logs of proxies, headers do not.",
     )
+    docs: bool = Field(default=False, description="Serve pages that describe the API at /docs.")
 
 
 class LoggingSettings(Section):
@@ -173,63 +296,6 @@ class SandboxSettings(Section):
     )
 
 
-class AccountSettings(Section):
-    """One credential at one upstream.
-
-    After loading, `api_key` also holds what `api_key_env` or `api_key_file` led to.
-    """
-
-    name: rules.AccountName = Field(description="Your name for the account; each only once.")
-    upstream: rules.UpstreamName = Field(
-        description='Who serves it: "xai", "openrouter", "cometapi", "cloudflare", '
-        '"openai_compatible", "sandbox" or one that was added.'
-    )
-    api_key: Annotated[rules.Key | None, Shown("text", secret=True)] = Field(
-        default=None,
-        description="The credential. Give at most one of the three `api_key` settings.",
-    )
-    api_key_env: Annotated[rules.VariableName | None, Shown("a variable's name")] = Field(
-        default=None, description="Environment variable that holds the credential."
-    )
-    api_key_file: Annotated[rules.FileName | None, Shown("a file name")] = Field(
-        default=None,
-        description="File that holds the credential; relative to the settings file's folder.",
-    )
-    base_url: Annotated[rules.BaseUrl | None, Shown("an http(s) URL")] = Field(
-        default=None, description="Address to use instead of the upstream's own."
-    )
-    pool: rules.Pool = Field(
-        default="heavy", description='Tier of the account; "heavy" may serve every model.'
-    )
-    options: dict[str, rules.Option] = Field(
-        default={}, description="Further fields that the upstream declares. All are text."
-    )
-
-    @model_validator(mode="after")
-    def _has_one_credential_at_most(self) -> Self:
-        names = ("api_key", "api_key_env", "api_key_file")
-        given = [name for name in names if getattr(self, name) is not None]
-        if len(given) > 1:
-            message = f"has {' and '.join(given)}; keep one of them"
-            raise ValueError(message)
-        return self
-
-    def option_values(self) -> dict[str, str]:
-        """Return the options unmasked, for the upstream that declared them."""
-        return {name: value.reveal() for name, value in self.options.items()}
-
-
-def _read_table(value: object) -> object:
-    """Return the table that a variable holds as an object in JSON; anything else as it is."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return msgspec.json.decode(value, type=dict[str, str])
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        message = "must be a table of text, or an object of text in JSON"
-        raise ValueError(message) from None
-
-
 class Settings(Section):
     """All settings of one gateway."""
 
@@ -241,9 +307,12 @@ class Settings(Section):
     features: FeatureSettings = FeatureSettings()
     store: StoreSettings = StoreSettings()
     state: StateSettings = StateSettings()
+    routing: RoutingSettings = RoutingSettings()
     attempts: AttemptSettings = AttemptSettings()
+    cooling: CoolingSettings = CoolingSettings()
+    refresh: RefreshSettings = RefreshSettings()
     streams: StreamSettings = StreamSettings()
-    catalog: CatalogSettings = CatalogSettings()
+    admin: AdminSettings = AdminSettings()
     logging: LoggingSettings = LoggingSettings()
     sandbox: SandboxSettings = SandboxSettings()
     models: dict[str, dict[str, object]] = Field(
@@ -252,7 +321,7 @@ class Settings(Section):
     )
     # A mapping, not a dict: what is in a dict counts as settings of their own, one by one.
     aliases: Annotated[
-        Mapping[str, str], BeforeValidator(_read_table), Shown("a table of text")
+        Mapping[str, str], BeforeValidator(rules.read_table), Shown("a table of text")
     ] = Field(
         default={},
         description='Names of your own for models, such as `"claude-*" = "grok-4.3"`; `*` at '

@@ -120,12 +120,11 @@ def _leaves(value: object, path: Path) -> list[Path]:
     return [leaf for key, part in inner for leaf in _leaves(part, (*path, key))]
 
 
-def _is_deep(value: object, room: int = MAX_DEPTH) -> bool:
+def is_deep(value: object, room: int = MAX_DEPTH) -> bool:
+    """Say whether tables and arrays are nested deeper than `room` levels."""
     if isinstance(value, dict):
         value = list(value.values())
-    return isinstance(value, list) and (
-        room == 0 or any(_is_deep(part, room - 1) for part in value)
-    )
+    return isinstance(value, list) and (room == 0 or any(is_deep(part, room - 1) for part in value))
 
 
 def read_text_file(path: FilePath) -> str:
@@ -161,7 +160,7 @@ def read_config(draft: Draft, path: FilePath) -> None:
             hint = "; text values need quotes" if "Invalid value" in text else ""
             text = f"is not valid TOML: {text}{hint}"
         raise error_of([Problem(origin, "", text)]) from None
-    if _is_deep(values):
+    if is_deep(values):
         raise error_of([Problem(origin, "", _TOO_DEEP)])
     source = Source(origin, text)
     if "data_dir" in values:
@@ -279,6 +278,6 @@ def _read_json(text: str, wanted: str) -> object:
     except (msgspec.DecodeError, RecursionError):
         message = f"must be {wanted}"
         raise ValueError(message) from None
-    if _is_deep(value):
+    if is_deep(value):
         raise ValueError(_TOO_DEEP)
     return value
