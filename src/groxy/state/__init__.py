@@ -1,4 +1,5 @@
-"""Fast state that processes share: cool-downs of accounts now, limits and holds later.
+"""Fast state that processes share: rests, loads and homes of accounts, leases, jobs.
 
-`memory` serves one process, `redis` any number; the same tests run on both.
+`memory` serves one process, `redis` any number; the same tests run on both. Nothing here is a
+book: what is lost with a restart of the server is learned again.
 """
