@@ -44,7 +44,7 @@ async def application(folder: Path, **flags: object) -> AsyncIterator[Applicatio
     for name, value in flags.items():
         given[name.replace("__", ".")] = value
     loaded = load_settings(data_dir=folder, flags=given, environ={"HOME": str(folder)})
-    async with running(loaded.settings) as app:
+    async with running(loaded) as app:
         yield app
 
 

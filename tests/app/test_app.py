@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.routing.accounts import AccountState
+from groxy.routing.account import Status
 from groxy.state._base import CoolDown
 from groxy.store.accounts import add_account, remove_account
 from groxy.store.database import Database
@@ -125,28 +125,21 @@ async def test_the_sandbox_returns_when_the_last_account_is_removed(tmp_path, el
         await within_a_second(is_back)
 
 
-async def test_an_account_that_goes_is_closed_after_its_last_request(
-    tmp_path, elsewhere, monkeypatch
-):
+async def test_an_account_that_goes_is_forgotten_after_its_last_request(tmp_path, elsewhere):
     await stored("mine", *elsewhere)
     async with application(tmp_path) as app:
         (account,) = app.directory.accounts
-        closed = asyncio.Event()
-
-        async def note_closing():
-            closed.set()
-
-        monkeypatch.setattr(type(account.transport), "close", lambda _self: note_closing())
         account.in_flight += 1
         await remove_account(elsewhere[0], "mine")
         await app.load_changes()
-        await app.close_idle_leavers()
-        assert not closed.is_set()
+        assert app.loader.leaving == [account]
 
         account.in_flight -= 1
-        await app.close_idle_leavers()
-        assert closed.is_set()
-        assert app.leaving == []
+
+        async def is_forgotten():
+            return app.loader.leaving == []
+
+        await within_a_second(is_forgotten)
 
 
 async def test_a_change_made_while_it_was_being_loaded_is_not_missed(
@@ -154,14 +147,14 @@ async def test_a_change_made_while_it_was_being_loaded_is_not_missed(
 ):
     async with application(tmp_path) as app:
         made: list[Any] = []
-        load_keys = app.load_keys
+        load_keys = app.loader.load_keys
 
         async def load_and_be_overtaken():
             await load_keys()
             if not made:
                 made.append(await create_key(*elsewhere, name="late", role=KeyRole.CALLER))
 
-        monkeypatch.setattr(type(app), "load_keys", lambda _self: load_and_be_overtaken())
+        monkeypatch.setattr(type(app.loader), "load_keys", lambda _self: load_and_be_overtaken())
         await create_key(*elsewhere, name="first", role=KeyRole.CALLER)
         await app.load_changes()
         await app.load_changes()
@@ -177,7 +170,7 @@ async def test_what_did_not_change_is_not_loaded_again(tmp_path, monkeypatch):
         async def note():
             loaded.append(1)
 
-        monkeypatch.setattr(type(app), "load_keys", lambda _self: note())
+        monkeypatch.setattr(type(app.loader), "load_keys", lambda _self: note())
         await app.load_changes()
 
         assert loaded == []
@@ -185,15 +178,15 @@ async def test_what_did_not_change_is_not_loaded_again(tmp_path, monkeypatch):
 
 async def test_a_database_that_fails_for_a_while_stops_no_one(tmp_path, elsewhere, monkeypatch):
     async with application(tmp_path) as app:
-        revision = app.database.revision
+        revisions = app.database.revisions
 
-        async def fail(_name):
+        async def fail():
             raise GroxyError(ErrorKind.STORE_DOWN, "Down.")
 
-        monkeypatch.setattr(app.database, "revision", fail)
+        monkeypatch.setattr(app.database, "revisions", fail)
         await asyncio.sleep(0.6)
         assert await said(app)
-        monkeypatch.setattr(app.database, "revision", revision)
+        monkeypatch.setattr(app.database, "revisions", revisions)
         key, _ = await create_key(*elsewhere, name="new", role=KeyRole.CALLER)
 
         async def works():
@@ -212,7 +205,7 @@ async def test_a_rest_that_another_process_began_is_kept_here(tmp_path):
 
         async def rests():
             (account,) = app.directory.accounts
-            return account.state(app.directory.now()) is AccountState.COOLING
+            return account.status(app.directory.now()) is Status.COOLING
 
         await within_a_second(rests)
         answer = await ask(app, "POST", "/v1/chat/completions", body=chat())

@@ -11,7 +11,8 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.ledger.journal import Journal
 from groxy.store import tables
 from groxy.store.database import Database
-from groxy.store.entries import entry_writer, last_requests
+from groxy.store.entries import last_requests
+from groxy.store.replay import replaying_writer
 from tests.store.rows import attempt_entry, locked, request_entry
 
 STORE_DOWN = GroxyError(ErrorKind.STORE_DOWN, "Not now.", detail="disk full", retry_after_s=1)
@@ -40,6 +41,9 @@ class Writer:
         else:
             written.set_exception(error)
         await settled()
+
+    async def replay(self, groups):
+        raise NotImplementedError
 
     async def close(self):
         pass
@@ -314,7 +318,7 @@ async def test_while_closing_nothing_more_is_taken(journal, writer):
 
 async def test_a_thousand_requests_at_once_are_all_there_after_far_fewer_commits(database):
     commits: list[float] = []
-    writer = entry_writer(database)
+    writer = replaying_writer(database)
     journal = Journal(writer, observe_commit=commits.append)
 
     async def client(number):
@@ -331,7 +335,7 @@ async def test_a_thousand_requests_at_once_are_all_there_after_far_fewer_commits
 
 
 async def test_a_request_is_in_the_database_when_its_waiter_goes_on(database):
-    writer = entry_writer(database)
+    writer = replaying_writer(database)
     journal = Journal(writer, observe_commit=lambda seconds: None)
     found = []
     for name in ("req_1", "req_2", "req_3"):
@@ -348,7 +352,7 @@ async def test_a_disk_that_fails_for_a_while_costs_only_the_requests_of_that_whi
 ):
     monkeypatch.setattr("groxy.store.database._SQLITE_BUSY_MS", 20)
     database = await Database.open("sqlite+aiosqlite:///groxy.db", tmp_path)
-    writer = entry_writer(database)
+    writer = replaying_writer(database)
     journal = Journal(writer, observe_commit=lambda seconds: None)
     before = [submit(journal, f"before_{number}") for number in range(20)]
     await asyncio.gather(*before)
@@ -371,7 +375,7 @@ import asyncio, sys
 from pathlib import Path
 from groxy.ledger.journal import Journal
 from groxy.store.database import Database
-from groxy.store.entries import entry_writer
+from groxy.store.replay import replaying_writer
 from tests.store.rows import attempt_entry, request_entry
 
 async def client(journal, number):
@@ -384,7 +388,7 @@ async def client(journal, number):
 
 async def main():
     database = await Database.open(sys.argv[1], Path(sys.argv[2]))
-    journal = Journal(entry_writer(database), observe_commit=lambda seconds: None)
+    journal = Journal(replaying_writer(database), observe_commit=lambda seconds: None)
     await asyncio.gather(*(client(journal, number) for number in range(32)))
 
 asyncio.run(main())

@@ -220,6 +220,129 @@ def test_a_keyring_holds_no_key():
     assert KEY not in repr(vars(KEYRING))
 
 
+# ------------------------------------------------------------------ while the database is away
+
+
+class Clock:
+    """A clock that stands still until it is turned."""
+
+    def __init__(self):
+        self.now = 1_000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def confirmed(clock):
+    """A keyring with one key of each kind, confirmed now, for a minute."""
+    keyring = Keyring(digest, grace_s=60.0, clock=clock)
+    keyring.replace(
+        [
+            KnownKey(digest=digest("sk-stored"), caller=LAPTOP),
+            KnownKey(digest=digest("sk-set"), caller=PHONE, is_stored=False),
+        ]
+    )
+    keyring.confirm(clock.now)
+    return keyring
+
+
+def unchecked(keyring, key):
+    with pytest.raises(GroxyError) as caught:
+        keyring.identify(f"Bearer {key}", None)
+    assert caught.value.kind is ErrorKind.STORE_DOWN
+    return caught.value
+
+
+@pytest.mark.parametrize("passed_s", [0, 1, 59, 60])
+def test_a_stored_key_works_on_for_the_time_of_grace(confirmed, clock, passed_s):
+    clock.now += passed_s
+
+    assert confirmed.identify("Bearer sk-stored", None) is LAPTOP
+    assert clock.now <= confirmed.fresh_until
+
+
+@pytest.mark.parametrize("passed_s", [60.01, 61, 1e9])
+def test_after_it_a_stored_key_cannot_be_checked_and_is_not_called_wrong(
+    confirmed, clock, passed_s
+):
+    clock.now += passed_s
+
+    error = unchecked(confirmed, "sk-stored")
+
+    assert error.message == "Keys cannot be checked right now. Try again."
+    assert (error.retry_after_s, error.facts.status) == (5, 503)
+
+
+def test_a_key_that_the_database_does_not_have_works_whatever_becomes_of_it(confirmed, clock):
+    clock.now += 1e9
+
+    assert confirmed.identify("Bearer sk-set", None) is PHONE
+
+
+def test_once_the_keys_are_confirmed_again_stored_ones_work_again(confirmed, clock):
+    clock.now += 1_000
+    unchecked(confirmed, "sk-stored")
+    confirmed.confirm(clock.now)
+
+    assert confirmed.identify("Bearer sk-stored", None) is LAPTOP
+
+
+def test_new_keys_alone_confirm_nothing(confirmed, clock):
+    clock.now += 61
+    confirmed.replace([KnownKey(digest=digest("sk-stored"), caller=LAPTOP)])
+
+    unchecked(confirmed, "sk-stored")
+
+
+def test_a_key_that_nobody_knows_is_wrong_only_as_long_as_the_keys_were_read_just_now(
+    confirmed, clock
+):
+    clock.now += 5
+    assert "not valid" in refusal(confirmed, "Bearer sk-new")
+    clock.now += 0.01
+    unchecked(confirmed, "sk-new")
+
+
+def test_with_no_grace_at_all_nobody_waits_for_doubt(clock):
+    keyring = Keyring(digest, grace_s=0.0, clock=clock)
+    keyring.replace([KnownKey(digest=digest("sk-stored"), caller=LAPTOP)])
+    clock.now += 0.01
+
+    unchecked(keyring, "sk-stored")
+    unchecked(keyring, "sk-new")
+
+
+@pytest.mark.parametrize("authorization", [None, "Basic x", "Bearer " + "k" * 513])
+def test_what_cannot_be_a_key_is_refused_at_any_time(confirmed, clock, authorization):
+    clock.now += 1e9
+
+    refusal(confirmed, authorization)
+
+
+def test_a_keyring_that_was_never_confirmed_has_its_grace_from_the_start(clock):
+    keyring = Keyring(digest, grace_s=60.0, clock=clock)
+    keyring.replace([KnownKey(digest=digest("sk-stored"), caller=LAPTOP)])
+    clock.now += 60
+    assert keyring.identify("Bearer sk-stored", None) is LAPTOP
+    clock.now += 1
+    unchecked(keyring, "sk-stored")
+
+
+def test_a_keyring_without_a_limit_knows_its_keys_for_ever(clock):
+    keyring = Keyring(digest, clock=clock)
+    keyring.replace([KnownKey(digest=digest("sk-stored"), caller=LAPTOP)])
+    clock.now += 1e9
+
+    assert keyring.identify("Bearer sk-stored", None) is LAPTOP
+    assert "not valid" in refusal(keyring, "Bearer sk-new")
+
+
 # ----------------------------------------------------------------------------------- open mode
 
 

@@ -37,6 +37,7 @@ def request_entry(request_id: str = "req_1", **changes: Any) -> RequestEntry:
         app_url="https://app.example/",
         finish_reason="stop",
         upstream_dialect="responses",
+        route='{"candidates":[]}',
     )
     return entry._replace(**changes)
 

@@ -1,8 +1,13 @@
 import asyncio
+import os
 import re
+import signal
 import sqlite3
-from contextlib import closing
+import subprocess
+import time
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import alembic.op
 import pytest
@@ -15,9 +20,22 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.terms import NO_TERMS
 from groxy.store import database as module, tables
-from groxy.store.database import SCHEMA_VERSION, Database, bump, resolved, set_sqlite_pragmas
+from groxy.store.accounts import accounts_since
+from groxy.store.database import (
+    SCHEMA_VERSION,
+    Database,
+    bump,
+    chunks,
+    lock,
+    raise_revision,
+    resolved,
+    set_sqlite_pragmas,
+    storable,
+)
 from groxy.store.entries import last_requests
+from groxy.store.secrets import InstallationSecret
 from tests.store.races import run_at_once
 from tests.store.rows import locked, rows_of
 
@@ -135,7 +153,7 @@ async def test_the_books_of_before_0002_are_kept_and_say_nothing_new(store_url, 
         *(1, "key_1", "chat", True, "a", "b", "c", "acc_1", "ok", 200, 1),
         *(2, 3, 4, 5, False, 6, 7, 8),
     )
-    assert lines[1][20:] == ("", "", "", "", "")
+    assert lines[1][20:] == ("", "", "", "", "", "")
 
 
 async def test_a_groxy_of_before_0002_that_still_runs_can_write_its_books(database):
@@ -156,6 +174,80 @@ async def test_the_way_back_from_0002_keeps_the_books(database):
     async with database.transaction() as connection:
         rows = await connection.execute(sa.text("SELECT * FROM requests"))
         assert [(row[0], len(row)) for row in rows] == [("req_a", 20)]
+
+
+_OLD_ACCOUNT = (
+    "INSERT INTO accounts (id, name, upstream, pool, base_url, sealed, created_ms) "
+    "VALUES ('acc_%s', '%s', 'xai', 'heavy', '', '%s', 5)"
+)
+
+
+async def test_accounts_of_before_0003_are_kept_and_are_news(store_url, tmp_path):
+    secret = InstallationSecret(b"s" * 32)
+    quoted = "x'%s'" if store_url == SQLITE else r"\x%s"
+    rows = []
+    for name in "ab":
+        sealed = secret.seal(
+            b'{"api_key":"xai-%s","options":{}}' % name.encode(), owner=f"acc_{name}"
+        )
+        row = _OLD_ACCOUNT.replace("'%s', 5", "%s, 5") if store_url == SQLITE else _OLD_ACCOUNT
+        rows.append(row % (name, name, quoted % sealed.hex()))
+    rows.append("INSERT INTO revisions (name, value) VALUES ('accounts', 2)")
+    await database_of("0002", store_url, tmp_path, [*rows, _OLD_REQUEST % "a"])
+
+    database = await Database.open(store_url, tmp_path)
+    left = await sync(database, differences)
+    news = await accounts_since(database, secret, 0)
+    (line,) = await last_requests(database, 10)
+    await database.close()
+
+    assert left == []
+    assert [(each.id, each.name, each.api_key, each.terms) for each in news.accounts] == [
+        ("acc_a", "a", "xai-a", NO_TERMS),
+        ("acc_b", "b", "xai-b", NO_TERMS),
+    ]
+    assert {(each.revision, each.hint) for each in news.accounts} == {(1, "xa...")}
+    assert (news.revision, line.route) == (2, "")
+
+
+async def test_only_living_accounts_have_names_of_their_own(database):
+    async with database.transaction() as connection:
+        await connection.execute(sa.text(_OLD_ACCOUNT % ("a", "same", "00")))
+        await connection.execute(sa.text("UPDATE accounts SET deleted_ms = 1"))
+        await connection.execute(sa.text(_OLD_ACCOUNT % ("b", "same", "00")))
+
+    with pytest.raises(GroxyError):
+        async with database.transaction() as connection:
+            await connection.execute(sa.text(_OLD_ACCOUNT % ("c", "same", "00")))
+
+
+async def test_the_way_back_from_0003_keeps_the_living_accounts(database):
+    async with database.transaction() as connection:
+        await connection.execute(sa.text(_OLD_ACCOUNT % ("a", "same", "00")))
+        await connection.execute(sa.text("UPDATE accounts SET deleted_ms = 1"))
+        await connection.execute(sa.text(_OLD_ACCOUNT % ("b", "same", "00")))
+
+    await sync(database, lambda connection: command.downgrade(alembic_config(connection), "0002"))
+
+    async with database.transaction() as connection:
+        rows = await connection.execute(sa.text("SELECT * FROM accounts"))
+        assert [(row[0], len(row)) for row in rows] == [("acc_b", 7)]
+    with pytest.raises(GroxyError):
+        async with database.transaction() as connection:
+            await connection.execute(sa.text(_OLD_ACCOUNT % ("c", "same", "00")))
+
+
+async def test_the_way_forth_and_back_can_be_gone_twice(database):
+    for version in ("0002", "head", "0002", "head"):
+        move = command.upgrade if version == "head" else command.downgrade
+        await sync(
+            database,
+            lambda connection, move=move, version=version: move(
+                alembic_config(connection), version
+            ),
+        )
+
+    assert await sync(database, differences) == []
 
 
 async def test_a_database_that_is_up_to_date_is_not_migrated(store_url, tmp_path, monkeypatch):
@@ -429,6 +521,130 @@ async def test_connections_that_postgres_dropped_are_replaced(postgres, tmp_path
     assert revision == 0
 
 
+async def test_a_transaction_that_takes_too_long_is_store_down_and_undone(database):
+    async def write():
+        async with database.transaction(timeout_s=0.05) as connection:
+            await bump(connection, "x")
+            await asyncio.sleep(5)
+
+    with pytest.raises(GroxyError) as caught:
+        await write()
+
+    assert (caught.value.kind, caught.value.retry_after_s) == (ErrorKind.STORE_DOWN, 1)
+    assert "TimeoutError" in caught.value.detail
+    assert await database.revision("x") == 0
+
+
+async def test_a_timeout_of_the_caller_stays_the_callers(database):
+    async def write():
+        async with database.transaction() as connection:
+            await bump(connection, "x")
+            await asyncio.sleep(5)
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(write(), 0.05)
+
+    assert await database.revision("x") == 0
+
+
+async def test_whoever_is_cancelled_in_a_transaction_wrote_nothing(database):
+    begun = asyncio.Event()
+
+    async def write():
+        async with database.transaction() as connection:
+            await bump(connection, "x")
+            begun.set()
+            await asyncio.sleep(5)
+
+    for _ in range(30):  # more than the pool has connections
+        begun.clear()
+        task = asyncio.get_running_loop().create_task(write())
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    assert await database.revision("x") == 0
+
+
+@contextmanager
+def frozen(postgres):
+    """Stop a PostgreSQL in mid-air: it holds its connections and answers nothing."""
+    answer = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(postgres.process.pid)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    processes = [postgres.process.pid, *map(int, answer.stdout.split())]
+    try:
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+
+
+async def seconds_of(call):
+    """Return how long a call takes that has to end with STORE_DOWN."""
+    began = time.monotonic()
+    with pytest.raises(GroxyError) as caught:
+        await call
+    assert caught.value.kind is ErrorKind.STORE_DOWN
+    return time.monotonic() - began
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("moment", ["the connection", "a statement", "the commit"])
+async def test_a_postgres_that_hangs_holds_nobody_for_long(postgres, tmp_path, moment):
+    database = await Database.open(postgres.empty_database(), tmp_path)
+    freezing = frozen(postgres)
+
+    async def write():
+        if moment == "the connection":
+            freezing.__enter__()
+        async with database.transaction(timeout_s=0.3) as connection:
+            await bump(connection, "x")
+            if moment != "the connection":
+                freezing.__enter__()
+            if moment == "a statement":
+                await bump(connection, "x")
+
+    try:
+        took_s = await seconds_of(write())
+    finally:
+        freezing.__exit__(None, None, None)
+    async with database.transaction() as connection:
+        await bump(connection, "y")
+    revision = await database.revision("y")
+    await database.close()
+
+    # The driver takes two seconds to give up a connection.
+    assert took_s < 4
+    assert revision == 1
+
+
+@pytest.mark.postgres
+async def test_a_postgres_that_hung_leaves_the_pool_whole(postgres, tmp_path):
+    database = await Database.open(postgres.empty_database(), tmp_path)
+
+    async def write():
+        async with database.transaction(timeout_s=0.2) as connection:
+            await bump(connection, "x")
+
+    await write()
+    with frozen(postgres):
+        outcomes = await asyncio.gather(*(write() for _ in range(40)), return_exceptions=True)
+    await asyncio.gather(*(database.revision("x") for _ in range(40)))
+    pool: Any = database.engine.pool
+    checked_out = pool.checkedout()
+    await database.close()
+
+    assert {getattr(outcome, "kind", None) for outcome in outcomes} == {ErrorKind.STORE_DOWN}
+    assert checked_out == 0
+
+
 # ----------------------------------------------------------------------------------- revisions
 
 
@@ -464,3 +680,59 @@ async def test_changes_made_at_once_all_count(database):
     await asyncio.gather(*(change() for _ in range(8)))
 
     assert await database.revision("keys") == 8
+
+
+async def test_all_revisions_are_told_at_once(database):
+    assert await database.revisions() == {}
+    async with database.transaction() as connection:
+        counts = [await bump(connection, name) for name in ("keys", "accounts", "keys")]
+
+    assert counts == [1, 1, 2]
+    assert await database.revisions() == {"keys": 2, "accounts": 1}
+
+
+async def test_a_lock_counts_nothing_and_keeps_others_waiting(database):
+    order: list[str] = []
+    has_lock = asyncio.Event()
+
+    async def first():
+        async with database.transaction() as connection:
+            await lock(connection, "keys")
+            has_lock.set()
+            await asyncio.sleep(0.1)
+            order.append("first")
+
+    async def second():
+        await has_lock.wait()
+        async with database.transaction() as connection:
+            await bump(connection, "keys")
+            order.append("second")
+
+    await asyncio.gather(first(), second())
+
+    assert order == ["first", "second"]
+    assert await database.revision("keys") == 1
+
+
+@pytest.mark.parametrize(("values", "last"), [([3, 5], 5), ([5, 3], 5), ([4], 4)])
+async def test_a_count_is_raised_and_never_lowered(database, values, last):
+    for value in values:
+        async with database.transaction() as connection:
+            await raise_revision(connection, "x", value)
+
+    assert await database.revision("x") == last
+
+
+def test_parts_are_as_large_as_a_statement_takes_and_together_are_all():
+    parts = list(chunks(list(range(1_201))))
+
+    assert [len(part) for part in parts] == [500, 500, 201]
+    assert [item for part in parts for item in part] == list(range(1_201))
+    assert list(chunks([])) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "length", "kept"), [("a\0b\ud83d", 9, "ab?"), ("模" * 9, 4, "模" * 4), ("", 4, "")]
+)
+def test_a_text_is_made_such_as_both_databases_hold(text, length, kept):
+    assert storable(text, length) == kept

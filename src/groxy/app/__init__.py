@@ -1,57 +1,70 @@
 """Builds everything from settings; starts and stops it. The only file that knows every part.
 
-Start: store, keys, accounts, gateway, then the background tasks; stop: wait for open requests,
-write the last entries, close connections. No logic of requests, no `if` on a name.
+Start: store, what is left of the books, keys, accounts, gateway, then what runs beside it
+(`background`); stop: wait for open requests, write the last entries, close connections. No logic of
+requests, no `if` on a name.
 """
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from groxy.admin.desk import Desk
 from groxy.api.errors import ErrorBoundary
-from groxy.app.accounts import all_accounts
+from groxy.app.accounts import AccountMaker
+from groxy.app.admin import AdminApi
+from groxy.app.background import Beside, Sharing
+from groxy.app.live import (
+    LiveSettings,
+    cooling_rules_of,
+    hedge_rules_of,
+    limits_of,
+    schedule_of,
+)
+from groxy.app.loading import Loader
 from groxy.app.parts import Parts
 from groxy.app.routes import routes_of
+from groxy.app.transports import Transports
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.dialects._base import Counting, UpstreamsEnd
+from groxy.dialects._base import UpstreamsEnd
 from groxy.dialects.chat import DIALECT as CHAT
 from groxy.dialects.messages import DIALECT as MESSAGES
 from groxy.dialects.responses import DIALECT as RESPONSES
-from groxy.gateway import Gateway, Limits
-from groxy.gateway.deferred import RENEW_EVERY_S, DeferredReplies
+from groxy.gateway import Gateway
+from groxy.gateway.deferred import DeferredReplies
+from groxy.gateway.hedging import Hedger
 from groxy.gateway.memory import Memory
-from groxy.gateway.vigil import Deadlines
 from groxy.ledger.journal import Journal
+from groxy.ledger.spool import Spool
 from groxy.media.fetch import Fetcher, data_uri
 from groxy.observe import logs
 from groxy.observe.metrics import Metrics
-from groxy.policy.keys import Caller, Keyring, KnownKey
-from groxy.routing.accounts import Account, Directory
+from groxy.policy.keys import Keyring
+from groxy.routing.accounts import Directory
 from groxy.routing.catalog import Catalog
-from groxy.routing.lists import ListKeeper
+from groxy.routing.choice import Strategy
+from groxy.routing.overseer import Overseer
+from groxy.routing.refresh import Refresher
 from groxy.routing.router import Router
-from groxy.settings import Secret, Settings
+from groxy.settings import Loaded, Settings
 from groxy.state._base import SharedState
 from groxy.state.memory import MemoryState
 from groxy.state.redis import RedisState
-from groxy.store.accounts import ACCOUNTS
 from groxy.store.database import Database
-from groxy.store.entries import entry_writer
 from groxy.store.kept import KeptStore
-from groxy.store.keys import KEYS, KeyRole, StoredKey, list_keys
+from groxy.store.replay import replaying_writer
 from groxy.store.secrets import InstallationSecret
+from groxy.store.standings import StandingChange, Tally, add_tallies, write_standings
 from groxy.wire.asgi import AsgiApp, Receive, Scope, Send
 from groxy.wire.tokens import SplintrCounter
 
 _SETTLE_S = 5.0
 """For requests that were ended to tell their clients and to be entered in the books."""
-_WATCH_EVERY_S = 0.5
-"""How often changes by other processes are looked for: they are in force within a second."""
-_PURGE_EVERY_S = 600.0
+_LAST_WORD_S = 2.0
+"""For telling store and state, when stopping, what they do not know yet."""
 _MAX_FETCHED_BYTES = 20 * 1024 * 1024
 """xAI takes pictures of 20 MiB (docs.x.ai, image understanding, 2026)."""
 _FETCHED_TYPES = ("image/", "application/pdf", "text/")
@@ -59,31 +72,49 @@ _ENDS: Mapping[str, UpstreamsEnd] = {end.name: end for end in (CHAT, RESPONSES, 
 """The dialects in which upstreams are asked on behalf of others."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Standings:
+    """See `routing.overseer.StandingStore`."""
+
+    database: Database
+
+    async def write(self, changes: Sequence[StandingChange]) -> int:
+        """Write what changed of some standings; return the store's revision of them."""
+        return await write_standings(self.database, changes)
+
+    async def add_tallies(self, tallies: Sequence[Tally]) -> None:
+        """Add counts to those in the store."""
+        await add_tallies(self.database, tallies)
+
+
 @dataclass(kw_only=True)
 class Application:
     """A running gateway, as an ASGI application with everything it is made of."""
 
-    settings: Settings
     asgi: AsgiApp
     gateway: Gateway
-    directory: Directory
     router: Router
+    directory: Directory
     database: Database
     state: SharedState
     secret: InstallationSecret
     metrics: Metrics
     catalog: Catalog
-    callers: Keyring
-    operators: Keyring
-    lists: ListKeeper
+    live: LiveSettings
+    loader: Loader
+    overseer: Overseer
+    refresher: Refresher
+    sharing: Sharing
+    transports: Transports
     kept: KeptStore
     deferred: DeferredReplies
-    revisions: dict[str, int] = field(default_factory=dict)
-    """Of each table that other processes change: as it was before it was loaded."""
-    leaving: list[Account] = field(default_factory=list)
-    """Accounts that are gone but still answer requests that they began."""
     open_requests: set[asyncio.Task[None]] = field(default_factory=set)
     log: logs.Logger = field(default_factory=lambda: logs.get_logger("app"))
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.live.settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, known as open so that stopping can wait for it."""
@@ -100,122 +131,202 @@ class Application:
         for task in self.open_requests:
             task.cancel()
 
-    async def load_keys(self) -> None:
-        """Put the keys of the settings and those of the store in force."""
-        app, digest = self.settings.app, self.secret.digest
-        stored = [key for key in await list_keys(self.database) if key.revoked_ms is None]
-        self.callers.replace(
-            [*_set_keys(app.api_key or (), "settings", digest), *_known(stored, KeyRole.CALLER)]
-        )
-        operator = (app.app_key,) if app.app_key else ()
-        self.operators.replace(
-            [*_set_keys(operator, "settings-admin", digest), *_known(stored, KeyRole.OPERATOR)]
-        )
-
-    async def load_accounts(self) -> None:
-        """Put the accounts of the settings and those of the store to work; the sandbox if none."""
-        accounts = await all_accounts(self.settings, self.database, self.secret)
-        self.leaving += self.directory.replace(accounts)
-        self.lists.look_now()
-
     async def load_changes(self) -> None:
         """Put in force what another process changed since it was loaded: the command line, say."""
-        for name, load in ((KEYS, self.load_keys), (ACCOUNTS, self.load_accounts)):
-            # Read before the table is: what changes in between is loaded the next time.
-            revision = await self.database.revision(name)
-            if self.revisions.get(name) != revision:
-                await load()
-                self.revisions[name] = revision
-
-    async def close_idle_leavers(self) -> None:
-        """Close accounts that have gone and whose last request has ended."""
-        for account in [account for account in self.leaving if not account.in_flight]:
-            self.leaving.remove(account)
-            await account.transport.close()
+        await self.loader.load_changes()
 
 
 @asynccontextmanager
 async def running(
-    settings: Settings, *, is_multiprocess: bool = False
+    loaded: Loaded, *, is_multiprocess: bool = False, is_at_rest: bool = False
 ) -> AsyncIterator[Application]:
-    """Start a gateway; on leaving, stop it in good order."""
-    secret = InstallationSecret.of(settings.data_dir)
+    """Start a gateway; on leaving, stop it in good order.
+
+    One `is_at_rest` serves whoever calls it in this process and does nothing by itself: no
+    schedule, no sharing. That is for commands, beside a gateway that runs.
+    """
+    settings = loaded.settings
+    secret = InstallationSecret.of(settings.data_dir, settings.app.secret_bytes())
     catalog = Catalog.load(settings.models, settings.aliases)
     database = await Database.open(settings.store_url().reveal(), settings.data_dir)
     metrics = Metrics(is_multiprocess=is_multiprocess)
-    writer = entry_writer(database)
-    journal = Journal(writer, observe_commit=metrics.commit_seconds.observe)
-    application = _assemble(settings, secret, catalog, database, metrics, journal)
+    writer = replaying_writer(database)
+    spool = (
+        None if is_at_rest else Spool(settings.data_dir, max_bytes=settings.store.spool_max_bytes)
+    )
+    journal = Journal(
+        writer,
+        observe_commit=metrics.commit_seconds.observe,
+        spool=spool,
+        grace_s=settings.store.grace_s,
+    )
+    application = _assemble(loaded, secret, catalog, database, metrics, journal)
     try:
+        await journal.recover()
         await application.load_changes()
         async with asyncio.TaskGroup() as tasks:
-            watching = [
-                tasks.create_task(_watch_changes(application)),
-                tasks.create_task(_share_state(application)),
-                tasks.create_task(application.lists.run()),
-                tasks.create_task(_purge(application)),
-                tasks.create_task(_renew_deferred(application)),
-            ]
+            works = [] if is_at_rest else _beside(application)
+            beside = [tasks.create_task(work) for work in works]
             try:
                 yield application
                 await _drained(application, settings.server.shutdown_grace_s)
             finally:
-                for task in watching:
+                for task in beside:
                     task.cancel()
                 await journal.close()
+                await _say_last_words(application)
     finally:
-        for account in (*application.directory.accounts, *application.leaving):
-            await account.transport.close()
+        await application.transports.close()
         await writer.close()
         await application.state.close()
         await database.close()
 
 
+def _beside(application: Application) -> list[Coroutine[Any, Any, None]]:
+    return Beside(
+        loader=application.loader,
+        transports=application.transports,
+        sharing=application.sharing,
+        overseer=application.overseer,
+        refresher=application.refresher,
+        kept=application.kept,
+        deferred=application.deferred,
+    ).works()
+
+
+async def _say_last_words(application: Application) -> None:
+    """Tell store and state what they do not know yet, as far as they listen."""
+    with suppress(GroxyError, TimeoutError):
+        async with asyncio.timeout(_LAST_WORD_S):
+            await application.overseer.note_credit()
+            await application.overseer.flush_tallies()
+            await application.sharing.leave()
+
+
 def _assemble(
-    settings: Settings,
+    loaded: Loaded,
     secret: InstallationSecret,
     catalog: Catalog,
     database: Database,
     metrics: Metrics,
     journal: Journal,
 ) -> Application:
-    directory = Directory()
-    router = Router(catalog, directory, max_candidates=settings.attempts.max_attempts)
+    settings = loaded.settings
     kept = KeptStore(database, secret)
+    fetcher = Fetcher(allow_private=settings.features.fetch_private)
+    directory = Directory(rules=cooling_rules_of(settings))
     gateway = Gateway(
-        router=router,
+        router=_router_of(settings, catalog, directory),
         directory=directory,
         journal=journal,
         metrics=metrics,
         counter=SplintrCounter(),
         price_of=catalog.price_of,
-        limits=_limits_of(settings),
+        limits=limits_of(settings),
         ends=_ENDS,
         memory=Memory(kept=kept, secret=secret),
-        fetch=_fetching(Fetcher(allow_private=settings.features.fetch_private)),
+        fetch=_fetching(fetcher),
+        hedger=Hedger(hedge_rules_of(settings)),
     )
+    loader = _loader_of(loaded, gateway, catalog, fetcher, database, secret)
+    state = _state_of(settings)
     open_requests: set[asyncio.Task[None]] = set()
-    deferred = DeferredReplies(gateway=gateway, kept=kept, spawn=partial(_spawn, open_requests))
+    spawn = partial(_spawn, open_requests)
     application = Application(
-        settings=settings,
         asgi=_no_routes_yet,
         gateway=gateway,
+        router=gateway.router,
         directory=directory,
-        router=router,
         database=database,
-        state=_state_of(settings),
+        state=state,
         secret=secret,
         metrics=metrics,
         catalog=catalog,
-        callers=Keyring(secret.digest, is_open=settings.app.is_open),
-        operators=Keyring(secret.digest),
-        lists=ListKeeper(directory, every_s=settings.catalog.refresh_s),
+        live=loader.live,
+        loader=loader,
+        overseer=loader.overseer,
+        refresher=loader.refresher,
+        sharing=Sharing(state, directory, gateway.router.affinity),
+        transports=loader.live.transports,
         kept=kept,
-        deferred=deferred,
+        deferred=DeferredReplies(gateway=gateway, kept=kept, spawn=spawn),
         open_requests=open_requests,
     )
-    application.asgi = ErrorBoundary(_routes(application))
+    application.asgi = ErrorBoundary(_routes(application, AdminApi(_desk_of(application), spawn)))
     return application
+
+
+def _router_of(settings: Settings, catalog: Catalog, directory: Directory) -> Router:
+    return Router(
+        catalog,
+        directory,
+        max_candidates=settings.attempts.max_attempts,
+        strategy=Strategy(settings.routing.strategy),
+        keeps_together=settings.routing.affinity,
+    )
+
+
+def _loader_of(
+    loaded: Loaded,
+    gateway: Gateway,
+    catalog: Catalog,
+    fetcher: Fetcher,
+    database: Database,
+    secret: InstallationSecret,
+) -> Loader:
+    """Return what keeps settings, keys, accounts and their standings in force."""
+    settings, directory = loaded.settings, gateway.directory
+    standings = _Standings(database)
+    overseer = Overseer(directory, standings)
+    refresher = Refresher(directory, overseer, standings, schedule_of(settings))
+    transports = Transports(connect_timeout_s=settings.attempts.connect_timeout_s)
+    live = LiveSettings(
+        base=loaded,
+        means=gateway,
+        catalog=catalog,
+        refresher=refresher,
+        maker=AccountMaker(settings, transports),
+        transports=transports,
+        fetcher=fetcher,
+        database=database,
+        secret=secret,
+    )
+    grace_s = settings.store.grace_s
+    loader = Loader(
+        database=database,
+        secret=secret,
+        live=live,
+        directory=directory,
+        overseer=overseer,
+        refresher=refresher,
+        callers=Keyring(secret.digest, is_open=settings.app.is_open, grace_s=grace_s),
+        operators=Keyring(secret.digest, grace_s=grace_s),
+    )
+    live.on_keys = loader.forget_keys
+    return loader
+
+
+def _desk_of(application: Application) -> Desk:
+    loader, live = application.loader, application.live
+    is_memory = live.settings.state.url.reveal().startswith("memory:")
+    return Desk(
+        operators=loader.operators,
+        callers=loader.callers,
+        directory=application.directory,
+        router=application.router,
+        overseer=application.overseer,
+        refresher=application.refresher,
+        database=application.database,
+        secret=application.secret,
+        state=application.state,
+        state_kind="memory" if is_memory else "redis",
+        config=live,
+        checked=live.maker.checked,
+        reload=loader.load_changes,
+        revision=lambda: loader.accounts_revision,
+        takes_key_in_query=lambda: live.settings.admin.query_key,
+        shows_docs=lambda: live.settings.admin.docs,
+    )
 
 
 def _spawn(open_requests: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
@@ -230,7 +341,7 @@ async def _no_routes_yet(scope: Scope, receive: Receive, send: Send) -> None:
     raise GroxyError(ErrorKind.INTERNAL, "The gateway is starting.")
 
 
-def _routes(application: Application) -> AsgiApp:
+def _routes(application: Application, admin: AsgiApp) -> AsgiApp:
     parts = Parts(
         gateway=application.gateway,
         deferred=application.deferred,
@@ -240,8 +351,8 @@ def _routes(application: Application) -> AsgiApp:
         database=application.database,
         metrics=application.metrics,
         counter=SplintrCounter(),
-        callers=application.callers,
-        operators=application.operators,
+        callers=application.loader.callers,
+        admin=admin,
         max_body_bytes=application.settings.server.max_body_bytes,
     )
     checks = {
@@ -265,7 +376,7 @@ def _fetching(fetcher: Fetcher) -> Callable[[str, str], Coroutine[Any, Any, str]
 
 
 async def _ping_store(database: Database) -> None:
-    await database.revision(KEYS)
+    await database.revisions()
 
 
 async def _check_accounts(directory: Directory) -> None:
@@ -274,90 +385,9 @@ async def _check_accounts(directory: Directory) -> None:
         raise GroxyError(ErrorKind.NO_ACCOUNT, "No account can serve at the moment.")
 
 
-def _limits_of(settings: Settings) -> Limits:
-    attempts = settings.attempts
-    return Limits(
-        deadlines=Deadlines(
-            first_event_s=attempts.first_event_timeout_s,
-            idle_s=attempts.idle_timeout_s,
-            total_s=attempts.total_timeout_s,
-            keepalive_s=settings.streams.keepalive_s,
-        ),
-        streams_by_default=settings.features.stream,
-        logs_requests=settings.logging.requests,
-        counting=Counting(settings.features.usage_counting),
-    )
-
-
 def _state_of(settings: Settings) -> SharedState:
     url = settings.state.url.reveal()
     return MemoryState() if url.startswith("memory:") else RedisState.connect(url)
-
-
-def _set_keys(
-    keys: tuple[Secret, ...], name: str, digest: Callable[[str], bytes]
-) -> list[KnownKey]:
-    return [
-        KnownKey(
-            digest=digest(key.reveal()),
-            caller=Caller(key_id=f"{name}-{number}", name=f"{name} {number}"),
-        )
-        for number, key in enumerate(keys, 1)
-    ]
-
-
-def _known(stored: list[StoredKey], role: KeyRole) -> list[KnownKey]:
-    return [
-        KnownKey(digest=key.digest, caller=Caller(key_id=key.id, name=key.name))
-        for key in stored
-        if key.role is role
-    ]
-
-
-async def _watch_changes(application: Application) -> None:
-    """Notice keys and accounts that another process changed."""
-    while True:
-        await asyncio.sleep(_WATCH_EVERY_S)
-        try:
-            await application.load_changes()
-        except GroxyError as error:
-            application.log.warning("reload failed", detail=error.detail or error.message)
-        await application.close_idle_leavers()
-
-
-async def _purge(application: Application) -> None:
-    """Forget what was kept long enough."""
-    while True:
-        await asyncio.sleep(_PURGE_EVERY_S)
-        try:
-            await application.kept.purge(time.time_ns() // 1_000_000)
-        except GroxyError as error:
-            application.log.warning("purge failed", detail=error.detail or error.message)
-
-
-async def _renew_deferred(application: Application) -> None:
-    """Say of deferred replies under way that they are."""
-    while True:
-        await asyncio.sleep(RENEW_EVERY_S)
-        try:
-            await application.deferred.renew()
-        except GroxyError as error:
-            application.log.warning("renewal failed", detail=error.detail or error.message)
-
-
-async def _share_state(application: Application) -> None:
-    """Tell other processes which accounts rest, and learn it from them."""
-    directory, state = application.directory, application.state
-    while True:
-        try:
-            while directory.unshared:
-                account_id, rest = directory.unshared[0]
-                await (state.warm(account_id) if rest is None else state.cool(account_id, rest))
-                directory.unshared.pop(0)
-            directory.take_shared(await state.cooling())
-        except GroxyError as error:
-            application.log.warning("shared state out of reach", detail=error.detail)
-        await asyncio.sleep(_WATCH_EVERY_S)
 
 
 async def _drained(application: Application, grace_s: float) -> None:

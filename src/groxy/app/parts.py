@@ -10,6 +10,7 @@ from groxy.routing.accounts import Directory
 from groxy.routing.catalog import Catalog
 from groxy.routing.router import Router
 from groxy.store.database import Database
+from groxy.wire.asgi import AsgiApp
 from groxy.wire.tokens import SplintrCounter
 
 
@@ -26,5 +27,6 @@ class Parts:
     metrics: Metrics
     counter: SplintrCounter
     callers: Keyring
-    operators: Keyring
+    admin: AsgiApp
+    """Everything of the operator's."""
     max_body_bytes: int

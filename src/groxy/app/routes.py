@@ -4,14 +4,13 @@ from collections.abc import Mapping
 
 from starlette.routing import Route
 
-from groxy.admin.verify import Verify
 from groxy.api.deferred import DeferrableEndpoint, DeferredReply
 from groxy.api.generation import Generation
 from groxy.api.health import Check, MetricsPage, Ready
 from groxy.api.messages import CountTokens
 from groxy.api.models import Models
 from groxy.api.responses import Compaction, KeptResponses, ResponsesInputTokens
-from groxy.api.routes import ByMethod, public_router
+from groxy.api.routes import public_router
 from groxy.api.text import TextEndpoint
 from groxy.api.tokenize import TokenizeEndpoint
 from groxy.api.vision import VisionEndpoint
@@ -26,6 +25,8 @@ from groxy.gateway.tokenizing import Tokenizer
 from groxy.store.entries import find_request
 from groxy.wire.asgi import AsgiApp
 
+_OPERATORS = ("/admin/api", "/admin/api/{rest:path}", "/docs", "/docs/{rest:path}", "/openapi.json")
+
 
 def routes_of(parts: Parts, checks: Mapping[str, Check]) -> AsgiApp:
     """Return the application below the error boundary."""
@@ -34,7 +35,7 @@ def routes_of(parts: Parts, checks: Mapping[str, Check]) -> AsgiApp:
         {**_text(parts), **_responses(parts), **_lists(parts)},
         ready=Ready(checks),
         metrics=MetricsPage(metrics, lambda: metrics.set_accounts(directory.counts())),
-        others=[Route("/admin/api/verify", ByMethod({"GET": Verify(parts.operators)}))],
+        others=[Route(path, parts.admin) for path in _OPERATORS],
     )
 
 

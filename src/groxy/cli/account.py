@@ -8,15 +8,16 @@ from typing import Annotated, TypeVar
 import typer
 
 from groxy import upstreams
-from groxy.app.accounts import all_accounts, check_credentials, known_upstream
+from groxy.app.accounts import all_accounts
 from groxy.cli.context import Config, DataDir, loaded_settings, opened_store, print_table, run
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.routing.accounts import Account
-from groxy.routing.lists import check
+from groxy.routing.account import Account
+from groxy.routing.enquiries import check
 from groxy.routing.pools import Pool
 from groxy.settings import Loaded, rules
 from groxy.store.accounts import StoredAccount, add_account, remove_account
 from groxy.upstreams._base import Credentials
+from groxy.upstreams._credentials import check_credentials, known_upstream
 
 T = TypeVar("T")
 

@@ -12,6 +12,7 @@ import typer
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.observe import logs
+from groxy.routing.account import Account
 from groxy.settings import Loaded, load_settings
 from groxy.store.database import Database
 from groxy.store.secrets import InstallationSecret
@@ -54,12 +55,28 @@ def loaded_settings(
 async def opened_store(loaded: Loaded) -> AsyncIterator[Store]:
     """Open the store of these settings."""
     settings = loaded.settings
-    secret = InstallationSecret.of(settings.data_dir)
+    secret = InstallationSecret.of(settings.data_dir, settings.app.secret_bytes())
     database = await Database.open(settings.store_url().reveal(), settings.data_dir)
     try:
         yield Store(database, secret)
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def opened_accounts(loaded: Loaded) -> AsyncIterator[list[Account]]:
+    """Return the accounts of settings, environment and store, ready to be asked."""
+    from groxy.app.accounts import all_accounts
+    from groxy.app.transports import Transports
+
+    settings = loaded.settings
+    transports = Transports(connect_timeout_s=settings.attempts.connect_timeout_s)
+    try:
+        async with opened_store(loaded) as store:
+            accounts = await all_accounts(settings, store.database, store.secret, transports)
+        yield accounts
+    finally:
+        await transports.close()
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

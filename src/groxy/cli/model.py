@@ -1,15 +1,16 @@
 """`groxy model list`: the models that the accounts here can serve."""
 
+from contextlib import suppress
 from decimal import Decimal
 
 import typer
 
-from groxy.app.accounts import all_accounts
-from groxy.cli.context import Config, DataDir, loaded_settings, opened_store, print_table, run
+from groxy.cli.context import Config, DataDir, loaded_settings, opened_accounts, print_table, run
+from groxy.core.errors import GroxyError
 from groxy.core.money import TokenPrice, usd_from_ticks
 from groxy.routing.accounts import Directory
 from groxy.routing.catalog import Catalog, Model
-from groxy.routing.lists import ListKeeper
+from groxy.routing.enquiries import fetch_models
 from groxy.routing.router import Router
 from groxy.settings import Loaded
 
@@ -39,13 +40,14 @@ def _row(model: Model | str) -> tuple[str, ...]:
 
 async def _models(loaded: Loaded) -> list[Model | str]:
     settings = loaded.settings
-    async with opened_store(loaded) as store:
-        accounts = await all_accounts(settings, store.database, store.secret)
     directory = Directory()
-    directory.replace(accounts)
-    await ListKeeper(directory, every_s=0).refresh(directory.accounts)
-    for account in accounts:
-        await account.transport.close()
+    async with opened_accounts(loaded) as accounts:
+        directory.replace(accounts)
+        for account in accounts:
+            # What an upstream does not tell now, the catalog is trusted with.
+            with suppress(GroxyError):
+                if account.upstream.models_path:
+                    directory.set_models(account, await fetch_models(account) or None)
     catalog = Catalog.load(settings.models, settings.aliases)
     return Router(catalog, directory, max_candidates=1).models()
 

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -19,13 +19,12 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from groxy.app import running
-from groxy.app.accounts import all_accounts
 from groxy.cli.banner import NewKeys, banner, loopback_of
-from groxy.cli.context import Config, DataDir, loaded_settings, opened_store
+from groxy.cli.context import Config, DataDir, loaded_settings, opened_accounts, opened_store
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.observe import logs
 from groxy.observe.metrics import MULTIPROCESS_VARIABLE
-from groxy.routing.accounts import Account
+from groxy.routing.account import Account
 from groxy.settings import Loaded, Settings
 from groxy.store.database import Database
 from groxy.store.keys import KeyRole, create_key, list_keys
@@ -33,6 +32,8 @@ from groxy.store.secrets import InstallationSecret
 
 _ASK_AGAIN_S = 0.01
 _BACKLOG = 4096
+_NAMED = 8
+"""Accounts that the banner names."""
 _GOODBYE_S = 2.0
 """For telling clients that their requests are ended."""
 _MAX_OPEN = 1_000_000
@@ -69,9 +70,9 @@ def run_loop(work: Coroutine[Any, Any, None]) -> None:
 async def _serve_here(loaded: Loaded) -> None:
     """Serve from this process: the usual way, and the lightest."""
     settings = loaded.settings
-    async with running(settings) as application:
+    async with running(loaded) as application:
         new_keys = await make_first_keys(settings, application.database, application.secret)
-        await application.load_keys()
+        await application.loader.load_keys()
         text = banner(loaded, new_keys, _serving(application.directory.accounts))
         print_once_open(text, settings.server.host, settings.server.port)
         calm_garbage_collection()
@@ -147,13 +148,15 @@ async def make_first_keys(
     return NewKeys(caller, operator)
 
 
-def _serving(accounts: Iterable[Account]) -> list[str]:
-    return [
+def _serving(accounts: Sequence[Account]) -> list[str]:
+    """Return who serves, for the banner: a few by name."""
+    named = [
         f"{account.name} ({account.upstream.name})"
         if account.name != account.upstream.name
         else account.name
-        for account in accounts
+        for account in accounts[:_NAMED]
     ]
+    return [*named, f"and {len(accounts) - _NAMED} more"] if len(accounts) > _NAMED else named
 
 
 def print_once_open(text: str, host: str, port: int) -> None:
@@ -212,8 +215,7 @@ def _serve_with_workers(loaded: Loaded) -> None:
 async def _prepare(loaded: Loaded) -> None:
     """Do once what workers must not do at the same time: migrate, and make the first keys."""
     settings = loaded.settings
-    async with opened_store(loaded) as store:
-        accounts = await all_accounts(settings, store.database, store.secret)
+    async with opened_accounts(loaded) as accounts, opened_store(loaded) as store:
         new_keys = await make_first_keys(settings, store.database, store.secret)
     text = banner(loaded, new_keys, _serving(accounts))
     print_once_open(text, settings.server.host, settings.server.port)

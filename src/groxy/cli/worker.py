@@ -39,9 +39,7 @@ class _Worker:
         await receive()
         is_multiprocess = MULTIPROCESS_VARIABLE in os.environ
         try:
-            async with running(
-                self._loaded.settings, is_multiprocess=is_multiprocess
-            ) as application:
+            async with running(self._loaded, is_multiprocess=is_multiprocess) as application:
                 self._application = application
                 calm_garbage_collection()
                 await send({"type": "lifespan.startup.complete"})

@@ -12,11 +12,13 @@
     happened: success, error, deadline, a client that left. A hold will be settled here.
  8. Only then the last bytes leave: of a whole reply all of them, of a stream its end.
 
-`pipeline` has these steps, `attempt` is step 5 and 6 for one candidate, `vigil` watches the clock
-and the client meanwhile. No wire JSON and no SQL in here.
+`pipeline` has these steps; `attempts` is step 5, with `rotation` and `hedging`; `attempt` is step 5
+and 6 for one candidate; `vigil` watches the clock and the client meanwhile. No wire JSON and no
+SQL in here.
 """
 
-from groxy.gateway.pipeline import Call, Gateway, Limits
+from groxy.gateway.means import Call, Limits
+from groxy.gateway.pipeline import Gateway
 from groxy.gateway.vigil import Client
 
 __all__ = ["Call", "Client", "Gateway", "Limits"]

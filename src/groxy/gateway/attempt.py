@@ -5,20 +5,21 @@ a `GroxyError`, after which the pipeline decides whether another candidate may t
 attempt used and cost is noted in its trail in either case.
 """
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.core.money import Price
+from groxy.core.money import Price, cost_of
 from groxy.core.tokens import TokenCounter
 from groxy.core.usage import Usage
 from groxy.dialects._base import Asked, Dialect, EmbeddedError, StreamRelay, Tally, WholeReply
 from groxy.gateway.lanes import Lane, Lanes
-from groxy.gateway.vigil import Vigil
-from groxy.ledger.costs import attempt_cost
+from groxy.ledger.costs import BY_UPSTREAM, attempt_cost
 from groxy.ledger.trail import NOTHING, OK, Attempt
 from groxy.routing.router import Candidate
 from groxy.upstreams._base import ErrorReply
@@ -32,8 +33,17 @@ _MAX_HELD_BYTES = 1024 * 1024
 _OK_STATUS = 200
 _CONTENT_HEADERS = {"Content-Type": "application/json", "User-Agent": "groxy"}
 
+T = TypeVar("T")
 PassOn = Callable[[bytes], Awaitable[None]]
 """Sends bytes of a stream to the client."""
+
+
+class Watch(Protocol):
+    """Runs work under watch."""
+
+    async def __call__(self, work: Coroutine[None, None, T]) -> T:
+        """Return what the work returns."""
+        ...
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,9 +54,10 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     lanes: Lanes
     conversation: str
     """What its conversation is called upstream; empty when it is none."""
-    vigil: Vigil
     counter: TokenCounter
     price_of: Callable[[str], Price | None]
+    heard: Callable[[], None]
+    """Notes that the upstream sent something."""
 
 
 class AttemptRun:
@@ -54,9 +65,9 @@ class AttemptRun:
 
     def __init__(self, question: Question, candidate: Candidate, attempt: Attempt) -> None:
         self._question = question
-        self._candidate = candidate
+        self.candidate = candidate
         self._upstream = candidate.account.upstream
-        self._attempt = attempt
+        self.attempt = attempt
         self._relay: StreamRelay | None = None
         self._is_cached = False
         self._was_sent = False
@@ -66,22 +77,31 @@ class AttemptRun:
         """What is known of the reply."""
         self.record = b""
         """The reply as its dialect keeps it, once it is complete."""
+        self.claim: Callable[[], None] = _nobody_else
+        """Called before a whole reply counts: ends this attempt when another one serves."""
+        self.watched: Watch = _unwatched
+        """Runs work so that it ends when a deadline passes or the client leaves."""
+        self.is_outrun = False
+        """True when it was ended because another attempt serves."""
+        self.ended_by: GroxyError | None = None
+        """Why it was ended from outside, where not for another attempt."""
 
     @property
     def account_id(self) -> str:
         """The account that is asked."""
-        return self._candidate.account.id
+        return self.candidate.account.id
 
     async def whole(self) -> bytes:
         """Ask for a whole reply and return it."""
         usage = None
         try:
-            lane, body = await self._question.vigil.attempt(self._fetch_whole())
-            self._attempt.first_event = time.perf_counter()
+            lane, body = await self.watched(self._fetch_whole())
+            self.attempt.first_event = time.perf_counter()
             whole = self._read_whole(lane, body)
+            self.claim()
             self.tally, usage = whole.tally, whole.reported_usage()
         except BaseException as error:
-            self._note_end(_kind_of(error), usage)
+            self._note_end(self._kind_of(error), usage)
             raise
         written = whole.encode(self._shown(self._note_end(None, usage)))
         self.record = whole.record
@@ -90,10 +110,10 @@ class AttemptRun:
     async def stream(self, pass_on: PassOn) -> bytes:
         """Ask for a stream, pass it on, and return its last bytes."""
         try:
-            relay = await self._question.vigil.attempt(self._fetch_stream(pass_on))
+            relay = await self.watched(self._fetch_stream(pass_on))
         except BaseException as error:
             reported = self._relay.reported_usage() if self._relay is not None else None
-            self._note_end(_kind_of(error), reported)
+            self._note_end(self._kind_of(error), reported)
             raise
         written = relay.finish(self._shown(self._note_end(None, relay.reported_usage())))
         self.record = relay.record
@@ -106,7 +126,7 @@ class AttemptRun:
         return self._relay.fail(error)
 
     async def _fetch_whole(self) -> tuple[Lane, bytes]:
-        lane = await self._question.lanes.to(self._candidate)
+        lane = await self._question.lanes.to(self.candidate)
         reply = await self._send(lane, is_stream=False)
         try:
             return lane, await reply.read(_MAX_REPLY_BYTES)
@@ -114,7 +134,7 @@ class AttemptRun:
             reply.close()
 
     async def _fetch_stream(self, pass_on: PassOn) -> StreamRelay:
-        lane = await self._question.lanes.to(self._candidate)
+        lane = await self._question.lanes.to(self.candidate)
         relay = self._relay = lane.relay(self._upstream.usage_rules)
         self.tally = relay.tally
         reply = await self._send(lane, is_stream=True)
@@ -128,7 +148,7 @@ class AttemptRun:
 
     async def _send(self, lane: Lane, *, is_stream: bool) -> Reply:
         """Send the request; return the reply if it is a good one."""
-        candidate, upstream = self._candidate, self._upstream
+        candidate, upstream = self.candidate, self._upstream
         account = candidate.account
         fields, headers = self._outgoing(lane, is_stream=is_stream)
         outgoing = Outgoing(
@@ -138,7 +158,10 @@ class AttemptRun:
         )
         self._was_sent = True
         reply = await account.transport.send(outgoing)
-        self._attempt.status = reply.status
+        self.attempt.status = reply.status
+        rates = upstream.read_limits(reply.headers)
+        if rates is not None:
+            account.note_rates(candidate.target.mode, rates, time.time_ns() / 1e9)
         if reply.status != _OK_STATUS:
             try:
                 body = await _beginning_of(reply, _MAX_ERROR_BYTES)
@@ -152,7 +175,7 @@ class AttemptRun:
 
     def _outgoing(self, lane: Lane, *, is_stream: bool) -> tuple[Fields, dict[str, str]]:
         """Return the body for this upstream, and the headers that its conversation needs."""
-        candidate, upstream, question = self._candidate, self._upstream, self._question
+        candidate, upstream, question = self.candidate, self._upstream, self._question
         target = candidate.target
         fields, words = lane.outgoing(
             model=candidate.model_sent, effort=target.effort, stream=is_stream
@@ -173,12 +196,12 @@ class AttemptRun:
         """Pass a stream on; what comes before the first output is held until that is there."""
         held = b""
         async for piece in self._pieces(reply, relay):
-            if self._attempt.first_event:
+            if self.attempt.first_event:
                 await pass_on(piece)
                 continue
             held += piece
             if relay.tally.has_output:
-                self._attempt.first_event = time.perf_counter()
+                self.attempt.first_event = time.perf_counter()
                 await pass_on(held)
             elif len(held) > _MAX_HELD_BYTES:
                 raise GroxyError(ErrorKind.BAD_REPLY, "The upstream sent much, but no answer.")
@@ -192,7 +215,7 @@ class AttemptRun:
         if "json" in reply.headers.get("content-type", ""):
             yield relay.feed_whole(await reply.read(_MAX_REPLY_BYTES))
             return
-        heard = self._question.vigil.heard
+        heard = self._question.heard
         async with aclosing(reply.chunks()) as chunks:
             async for chunk in chunks:
                 heard()
@@ -219,24 +242,38 @@ class AttemptRun:
 
     def _note_end(self, error: ErrorKind | None, reported: Usage | None) -> Usage:
         """Note how the attempt ended, and what it used and cost; return the usage."""
-        attempt, served = self._attempt, self.tally.model_served
+        attempt, served = self.attempt, self.tally.model_served
         attempt.ended = time.perf_counter()
         attempt.outcome = error.value if error else OK
         attempt.model_served = served
         usage = reported or self._estimated(error)
-        model = self._candidate.target.model
+        model = self.candidate.target.model
         price = self._question.price_of(served) or (model.price if model else None)
         attempt.usage = usage
         attempt.cost_ticks, attempt.cost_source = attempt_cost(
             usage, price, is_cached=self._is_cached
         )
+        if attempt.cost_source == BY_UPSTREAM and price is not None and error is None:
+            self.candidate.account.note_price(attempt.cost_ticks, cost_of(usage, price))
         return usage
+
+    def _kind_of(self, error: BaseException) -> ErrorKind:
+        """Return what an attempt that ended like this is entered as.
+
+        A crash must not look served; one that was outrun was ended by us, as a client does it.
+        """
+        if isinstance(error, GroxyError):
+            return error.kind
+        if self.ended_by is not None:
+            return self.ended_by.kind
+        is_ended = self.is_outrun and isinstance(error, asyncio.CancelledError)
+        return ErrorKind.CANCELLED if is_ended else ErrorKind.INTERNAL
 
     def _shown(self, usage: Usage) -> Usage:
         """Return the usage to tell: with its cost, where the caller asked for that."""
         if not self._question.asked.wants_cost:
             return usage
-        return msgspec.structs.replace(usage, cost_ticks=self._attempt.cost_ticks)
+        return msgspec.structs.replace(usage, cost_ticks=self.attempt.cost_ticks)
 
     def _estimated(self, error: ErrorKind | None) -> Usage:
         """Count what the upstream did not report: what it read, and what it had produced."""
@@ -252,9 +289,12 @@ class AttemptRun:
         )
 
 
-def _kind_of(error: BaseException) -> ErrorKind:
-    """Return what an attempt that ended like this is entered as; a crash must not look served."""
-    return error.kind if isinstance(error, GroxyError) else ErrorKind.INTERNAL
+async def _unwatched(work: Coroutine[None, None, T]) -> T:
+    return await work
+
+
+def _nobody_else() -> None:
+    """No other attempt runs beside this one."""
 
 
 async def _beginning_of(reply: Reply, limit: int) -> bytes:

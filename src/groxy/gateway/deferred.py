@@ -13,7 +13,8 @@ from typing import Any
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.gateway.collected import CollectedReply
-from groxy.gateway.pipeline import Call, Gateway
+from groxy.gateway.means import Call
+from groxy.gateway.pipeline import Gateway
 from groxy.store.kept import Kept, KeptStore
 
 _KIND = "deferred"

@@ -2,28 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import cast
+from dataclasses import dataclass
 
-import msgspec
-
-from groxy.core.errors import ErrorKind, GroxyError, NextStep
-from groxy.core.money import Price
-from groxy.core.tokens import TokenCounter, input_tokens
-from groxy.dialects._base import Asked, CallersEnd, Counting, Dialect, Frame, UpstreamsEnd
-from groxy.gateway.attempt import AttemptRun, Question
-from groxy.gateway.lanes import Fetch, Lanes
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.dialects._base import Asked
+from groxy.gateway.attempt import AttemptRun
+from groxy.gateway.attempts import Attempts
 from groxy.gateway.marks import binding_field, flagged_tools, own_conversation
-from groxy.gateway.memory import Memory
-from groxy.gateway.vigil import Client, Deadlines, Vigil
-from groxy.ledger.journal import Journal
+from groxy.gateway.means import Call, Means
+from groxy.gateway.vigil import Client, Vigil
 from groxy.ledger.trail import OK, Trail
-from groxy.observe.logs import Logger, RequestLine, get_logger, log_request
-from groxy.observe.metrics import Metrics
-from groxy.policy.keys import Caller
-from groxy.routing.accounts import Directory
-from groxy.routing.router import Candidate, Router, Wanted
+from groxy.observe.logs import RequestLine, log_request
+from groxy.routing.router import Wanted
 from groxy.store.kept import KeptRow
 
 _OK_STATUS = 200
@@ -36,46 +26,9 @@ _STREAM_HEADERS = [
 _BILLED_OUTCOMES = frozenset({OK, ErrorKind.CANCELLED.value})
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as `api` hands it in: who asks what, in which dialect."""
-
-    request_id: str
-    dialect: Dialect
-    caller: Caller
-    body: bytes
-    conversation: str = ""
-    """The caller's own word for the conversation, from a header."""
-    app_title: str = ""
-    app_url: str = ""
-    """The application that asks, as it says itself (OpenRouter's X-Title and HTTP-Referer)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The settings of attempts and streams."""
-
-    deadlines: Deadlines
-    streams_by_default: bool
-    logs_requests: bool
-    counting: Counting = Counting.OPENAI
-
-
 @dataclass(slots=True, kw_only=True)
-class Gateway:
+class Gateway(Means):
     """Answers requests. All parts are handed in; see `app`."""
-
-    router: Router
-    directory: Directory
-    journal: Journal
-    metrics: Metrics
-    counter: TokenCounter
-    price_of: Callable[[str], Price | None]
-    limits: Limits
-    ends: Mapping[str, UpstreamsEnd]
-    """The dialects that upstreams are asked in on behalf of others, by name."""
-    memory: Memory
-    fetch: Fetch
-    log: Logger = field(default_factory=lambda: get_logger("gateway"))
 
     async def answer(self, call: Call, client: Client) -> None:
         """Answer one request, whatever happens, and enter it in the books exactly once."""
@@ -98,21 +51,20 @@ class _Answer:
             app_title=call.app_title,
             app_url=call.app_url,
         )
-        self._run: AttemptRun | None = None
-        """The newest attempt."""
+        self._tries: Attempts | None = None
         self._kept: list[KeptRow] = []
         """What is to be kept of the reply, written together with its entry."""
         self._flagged: list[str] = []
         """Tools that were called though nobody offered them."""
         self._error: GroxyError | None = None
         self._has_started = False
-        self._has_begun = False
-        """True once an event has left for the client: from then on no other account may try."""
 
     async def run(self) -> None:
         """Decode, plan, attempt; enter in the books; send the last bytes."""
         last_bytes = b""
         try:
+            # Nothing is spent on what could not be entered in the books.
+            self._gateway.journal.require_open()
             asked = self._decode()
             if self._trail.is_stream:
                 with self._gateway.metrics.open_streams.track_inprogress():
@@ -176,100 +128,24 @@ class _Answer:
     async def _attempts(self, asked: Asked, wanted: Wanted) -> bytes:
         """Ask candidates until one serves; return the reply's last bytes."""
         gateway = self._gateway
-        plan = gateway.router.plan(wanted)
         break_silence = self._break_silence if self._trail.is_stream else None
         async with Vigil(self._client, gateway.limits.deadlines, break_silence) as vigil:
             self._vigil = vigil
-            question = Question(
-                dialect=self._call.dialect,
-                asked=asked,
-                lanes=self._lanes(asked),
-                conversation=wanted.conversation,
-                vigil=vigil,
-                counter=gateway.counter,
-                price_of=gateway.price_of,
+            attempts = self._tries = Attempts(
+                gateway, self._call, self._trail, vigil, self._pass_on
             )
-            failures: list[GroxyError] = []
-            for candidate in plan.candidates:
-                try:
-                    last_bytes = await self._attempt(question, candidate)
-                except GroxyError as error:
-                    failures.append(error)
-                    if self._has_begun or vigil.is_over or not _may_try_another(error):
-                        raise
-                else:
-                    self._note_served(wanted, candidate)
-                    return last_bytes
-            raise _most_telling(failures)
+            return await attempts.serve(asked, wanted)
 
-    def _lanes(self, asked: Asked) -> Lanes:
-        gateway, call = self._gateway, self._call
-        owner = call.caller.key_id
-
-        def count_input() -> int:
-            # Only dialects that others carry tell tokens before the upstream does.
-            return input_tokens(cast("CallersEnd", call.dialect).canonical(asked), gateway.counter)
-
-        return Lanes(
-            call.dialect,
-            asked,
-            Frame(
-                reply_id=call.request_id.removeprefix("req_"),
-                created=self._trail.at_ms // 1000,
-                count_input=count_input,
-                counting=gateway.limits.counting,
-            ),
-            ends=gateway.ends,
-            fetch=gateway.fetch,
-            thoughts=lambda call_ids: gateway.memory.thoughts(call_ids, owner),
-        )
-
-    def _note_served(self, wanted: Wanted, candidate: Candidate) -> None:
-        attempt = self._trail.attempts[-1]
-        self._gateway.router.note_served(
-            wanted,
-            candidate,
-            first_event_s=attempt.first_event - attempt.began,
-            output_tokens=attempt.usage.output_tokens,
-            duration_s=attempt.ended - attempt.began,
-        )
-
-    async def _attempt(self, question: Question, candidate: Candidate) -> bytes:
-        account, gateway = candidate.account, self._gateway
-        attempt = self._trail.begin_attempt(
-            upstream=account.upstream.name,
-            account_id=account.id,
-            model_sent=candidate.model_sent,
-        )
-        run = self._run = AttemptRun(question, candidate, attempt)
-        self._trail.upstream_dialect = candidate.dialect
-        account.in_flight += 1
-        try:
-            last_bytes = await (run.stream(self._pass_on) if self._trail.is_stream else run.whole())
-        except GroxyError as error:
-            gateway.directory.note_failure(account, error)
-            if error.kind is ErrorKind.UPSTREAM_LIMITED and error.retry_after_s is None:
-                error.retry_after_s = account.rest_until - gateway.directory.now()
-            gateway.log.info(
-                "attempt failed",
-                request=self._call.request_id,
-                account=account.id,
-                upstream=account.upstream.name,
-                outcome=error.kind.value,
-                detail=error.detail,
-            )
-            raise
-        finally:
-            account.in_flight -= 1
-        gateway.directory.note_success(account)
-        return last_bytes
+    @property
+    def _run(self) -> AttemptRun | None:
+        """The newest attempt, or the one that serves."""
+        return None if self._tries is None else self._tries.run
 
     async def _pass_on(self, piece: bytes) -> None:
         """Send a piece of a stream to the client."""
         await self._vigil.sending()
         if not self._has_started:
             await self._start(_OK_STATUS, _STREAM_HEADERS)
-        self._has_begun = True
         await self._client.send(piece, is_last=False)
         self._vigil.sent()
 
@@ -317,7 +193,7 @@ class _Answer:
                 usage=attempt.usage,
                 cost_ticks=attempt.cost_ticks,
             )
-        last = trail.attempts[-1] if trail.attempts else None
+        last = trail.last
         if last is not None and last.first_event:
             gateway.metrics.first_event(
                 upstream=last.upstream, seconds=last.first_event - trail.began
@@ -360,12 +236,9 @@ class _Answer:
     async def _finish_with(self, error: GroxyError) -> None:
         dialect = self._call.dialect
         if self._has_started:
-            has_begun = self._has_begun and self._run is not None
-            written = (
-                self._run.break_off(error)
-                if has_begun and self._run is not None
-                else dialect.encode_stream_error(error)
-            )
+            tries = self._tries
+            run = tries.run if tries is not None and tries.has_begun else None
+            written = dialect.encode_stream_error(error) if run is None else run.break_off(error)
             await self._client.send(written, is_last=True)
             return
         body = dialect.encode_error(error)
@@ -394,20 +267,3 @@ def _error_headers(error: GroxyError, trail: Trail) -> list[tuple[bytes, bytes]]
         # Official SDKs retry by themselves; here the gateway has already done so.
         headers.append((b"x-should-retry", b"false"))
     return headers
-
-
-def _may_try_another(error: GroxyError) -> bool:
-    return error.facts.next_step is NextStep.OTHER_ACCOUNT
-
-
-def _most_telling(failures: list[GroxyError]) -> GroxyError:
-    """Return the failure that helps a caller most, when every candidate failed.
-
-    What the caller can mend comes first, then what waiting mends (the shortest wait), then the
-    last that happened.
-    """
-    for kind in (ErrorKind.UNSUPPORTED, ErrorKind.UPSTREAM_LIMITED):
-        found = [error for error in failures if error.kind is kind]
-        if found:
-            return min(found, key=lambda error: error.retry_after_s or 0.0)
-    return failures[-1]

@@ -3,32 +3,107 @@
 In: the entries of one request. Out: nothing, once they are durable. While one group is being
 committed the next one gathers, so that a commit's cost is shared by all who wait for it, and a
 lone request waits for no one. Must not drop an entry it took: `close` writes what is left.
+
+While the database is away, groups are spooled (`ledger/backlog.py`), and durable there: see
+docs/decisions/0010-spool-while-the-database-is-away.md.
 """
 
 import asyncio
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 
+import msgspec
+
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.store.entries import AttemptEntry, EntryWriter, Group, RequestEntry
+from groxy.ledger.backlog import RETRY_EVERY_S, Backlog, withheld
+from groxy.ledger.spool import Spool
+from groxy.observe import logs
+from groxy.store.entries import AttemptEntry, Group, RequestEntry
 from groxy.store.kept import KeptRow
+from groxy.store.replay import ReplayingWriter
 
 _Pending = tuple[RequestEntry, Sequence[AttemptEntry], Sequence[KeptRow], "asyncio.Future[None]"]
 _MAX_GROUP = 512
 """Requests in one commit: bounds how long a single one takes."""
 
 
-class Journal:
-    """Takes entries and tells when they are committed."""
+class _Write(msgspec.Struct, eq=False):
+    """A group that the database is being given."""
 
-    def __init__(self, writer: EntryWriter, *, observe_commit: Callable[[float], None]) -> None:
+    waiters: Sequence[_Pending]
+    group: Group
+    began: float
+    written: "asyncio.Future[None]"
+
+
+class Journal:
+    """Takes entries and tells when they are durable.
+
+    Without a `spool` a group that cannot be written fails its requests. With one it is spooled for
+    up to `grace_s` seconds of the database's absence, which `clock` measures; one that is not
+    written after `write_timeout_s` counts as such.
+    """
+
+    def __init__(
+        self,
+        writer: ReplayingWriter,
+        *,
+        observe_commit: Callable[[float], None],
+        spool: Spool | None = None,
+        grace_s: float = 60.0,
+        write_timeout_s: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._writer = writer
         self._observe_commit = observe_commit
+        self._write_timeout_s = write_timeout_s
+        self._backlog: Backlog | None = None
+        if spool is not None:
+            self._backlog = Backlog(
+                spool=spool,
+                writer=writer,
+                grace_s=grace_s,
+                write_timeout_s=write_timeout_s,
+                clock=clock,
+            )
         self._pending: list[_Pending] = []
         self._idle = asyncio.Event()
         self._idle.set()
-        self._is_closing = False
+        self._closing = asyncio.Event()
+        self._is_away = False
+        self._is_held = False
+        """No group begins: the last spooled ones are being entered."""
+        self._is_busy = False
+        """A group is being written or spooled."""
+        self._write: _Write | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._returning: asyncio.Task[None] | None = None
+        self._log = logs.get_logger("books")
+
+    async def recover(self) -> None:
+        """Enter what dead processes left in the spool; call it before anything is submitted.
+
+        What the database does not take now is tried again later, as after any absence.
+        """
+        if self._backlog is None or not await self._backlog.adopt():
+            return
+        self._is_away = True
+        if not await self._came_back(self._backlog):
+            self._backlog.begin("it did not take what an earlier process spooled")
+            self._returning = _spawn(self._return(self._backlog))
+
+    def require_open(self) -> None:
+        """Raise STORE_DOWN when an entry would be refused, before anything is spent on it."""
+        if self._is_away and self._backlog is not None:
+            self._backlog.require_room()
+
+    @property
+    def spooled_bytes(self) -> int:
+        """What waits for the database; 0 while it is there."""
+        return self._backlog.spool.size if self._backlog is not None else 0
 
     def submit(
         self,
@@ -43,7 +118,7 @@ class Journal:
         It ends with STORE_DOWN when they could not be written. Whether anybody waits for it makes
         no difference to the entries.
         """
-        if self._is_closing:
+        if self._closing.is_set():
             raise GroxyError(ErrorKind.STORE_DOWN, "The gateway is shutting down. Try again.")
         committed = asyncio.get_running_loop().create_future()
         self._pending.append((request, attempts, kept, committed))
@@ -53,39 +128,160 @@ class Journal:
         return committed
 
     async def close(self) -> None:
-        """Take no more entries, and return once all are written."""
-        self._is_closing = True
+        """Take no more entries, and return once all are written or spooled."""
+        self._closing.set()
         await self._idle.wait()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._returning is not None:
+            await self._returning
+        if self._backlog is not None:
+            await self._backlog.close()
 
     def _begin_group(self) -> None:
         """Hand what is pending to the writer; the rest gathers until that is done."""
-        group, self._pending = self._pending[:_MAX_GROUP], self._pending[_MAX_GROUP:]
-        written = self._writer.submit(
-            Group(
-                [request for request, _, _, _ in group],
-                [attempt for _, entries, _, _ in group for attempt in entries],
-                [row for _, _, rows, _ in group for row in rows],
-            )
+        if self._is_held:
+            return
+        self._is_busy = True
+        waiters, self._pending = self._pending[:_MAX_GROUP], self._pending[_MAX_GROUP:]
+        group = Group(
+            [request for request, _, _, _ in waiters],
+            [attempt for _, entries, _, _ in waiters for attempt in entries],
+            [row for _, _, rows, _ in waiters for row in rows],
         )
-        written.add_done_callback(partial(self._end_group, group, time.perf_counter()))
+        if self._is_away and self._backlog is not None:
+            self._keep(self._backlog, waiters, group)
+            return
+        written = self._writer.submit(group)
+        self._write = _Write(waiters, group, time.perf_counter(), written)
+        written.add_done_callback(partial(self._end_write, self._write))
+        if self._alarm is None and self._backlog is not None:
+            # One timer for many groups: it looks how old the one is that it finds.
+            self._set_alarm(self._backlog, self._write_timeout_s)
 
-    def _end_group(
-        self, group: list[_Pending], began: float, written: "asyncio.Future[None]"
-    ) -> None:
+    def _end_write(self, write: _Write, written: "asyncio.Future[None]") -> None:
         error = _fate_of(written)
+        if write is not self._write:
+            return  # It took too long, and its group was spooled.
+        self._write = None
         if error is None:
-            self._observe_commit(time.perf_counter() - began)
-        for *_, committed in group:
+            self._observe_commit(time.perf_counter() - write.began)
+        elif self._backlog is not None and _is_absence(error):
+            self._leave(self._backlog, write, _detail_of(error))
+            return
+        self._end_group(write.waiters, error)
+
+    def _end_group(self, waiters: Sequence[_Pending], error: BaseException | None) -> None:
+        """Tell those who wait, and begin the next group."""
+        for *_, committed in waiters:
             if committed.done():
                 continue  # Nobody waits any more; the entry is written all the same.
             if error is None:
                 committed.set_result(None)
             else:
                 committed.set_exception(_copy(error))
+        self._is_busy = False
         if self._pending:
             self._begin_group()
         else:
             self._idle.set()
+
+    # ------------------------------------------------------------------ while the database is away
+
+    def _set_alarm(self, backlog: Backlog, delay_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.call_later(delay_s, self._look_at_write, backlog)
+
+    def _look_at_write(self, backlog: Backlog) -> None:
+        """Give up a group that the database has been given for too long."""
+        self._alarm = None
+        write = self._write
+        if write is None or write.written.done():
+            return
+        left_s = write.began + self._write_timeout_s - time.perf_counter()
+        if left_s > 0:
+            self._set_alarm(backlog, left_s)
+            return
+        self._write = None
+        # It may still be written. Then it is known when its turn comes, and not entered twice.
+        write.written.cancel()
+        self._leave(backlog, write, f"a commit took more than {self._write_timeout_s:g} s")
+
+    def _leave(self, backlog: Backlog, write: _Write, reason: str) -> None:
+        """Go on without the database, beginning with a group that it did not write."""
+        self._is_away = True
+        backlog.begin(reason)
+        self._returning = _spawn(self._return(backlog))
+        self._keep(backlog, write.waiters, write.group)
+
+    def _keep(self, backlog: Backlog, waiters: Sequence[_Pending], group: Group) -> None:
+        try:
+            kept = backlog.keep(group)
+        except GroxyError as error:
+            self._end_group(waiters, error)
+            return
+        kept.add_done_callback(partial(self._end_keep, backlog, waiters))
+
+    def _end_keep(
+        self, backlog: Backlog, waiters: Sequence[_Pending], kept: "asyncio.Future[None]"
+    ) -> None:
+        error = _fate_of(kept)
+        if error is not None:
+            reason = _detail_of(error)
+            backlog.note_refusal(reason)
+            error = withheld(reason)
+        self._end_group(waiters, error)
+
+    async def _return(self, backlog: Backlog) -> None:
+        """Try the database again and again, a last time when closing."""
+        is_last = False
+        while not is_last:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_jittered(RETRY_EVERY_S)):
+                    await self._closing.wait()
+            is_last = self._closing.is_set()
+            if await self._came_back(backlog):
+                return
+
+    async def _came_back(self, backlog: Backlog) -> bool:
+        """Return whether the database took everything that was spooled."""
+        try:
+            await backlog.replay(self._hold)
+        except (GroxyError, OSError):
+            return False
+        except Exception:  # noqa: BLE001 - whatever it is, giving up would spool for ever
+            self._log.exception("spooled entries could not be entered")
+            return False
+        else:
+            self._is_away = False
+            return True
+        finally:
+            self._is_held = False
+            if self._pending and not self._is_busy:
+                self._begin_group()
+
+    def _hold(self) -> None:
+        self._is_held = True
+
+
+def _spawn(work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+    # The journal holds the task and waits for it before it closes, so it is not lost.
+    return asyncio.get_running_loop().create_task(work)
+
+
+def _jittered(seconds: float) -> float:
+    """Processes that lost the database at once do not come back at once."""
+    return seconds * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, not a key
+
+
+def _is_absence(error: BaseException) -> bool:
+    return isinstance(error, GroxyError) and error.kind is ErrorKind.STORE_DOWN
+
+
+def _detail_of(error: BaseException) -> str:
+    if isinstance(error, GroxyError):
+        return error.detail or error.message
+    return f"{type(error).__name__}: {error}"
 
 
 def _fate_of(written: "asyncio.Future[None]") -> BaseException | None:

@@ -8,6 +8,8 @@ entries, at the operator's expense.
 import time
 from dataclasses import dataclass, field
 
+import msgspec
+
 from groxy.core.usage import Usage
 from groxy.ledger.costs import UNPRICED
 from groxy.store.entries import AttemptEntry, RequestEntry
@@ -20,6 +22,8 @@ _MAX_APP_TITLE = 128
 _MAX_APP_URL = 256
 _MAX_FINISH_REASON = 32
 _MAX_DIALECT = 16
+_MAX_ROUTE = 16_384
+_encoder = msgspec.json.Encoder()
 
 
 def now_ms() -> int:
@@ -71,6 +75,29 @@ class Attempt:
         )
 
 
+class RouteCandidate(msgspec.Struct, frozen=True, kw_only=True):
+    """An account that was to be asked."""
+
+    account: str
+    model: str
+    dialect: str
+    score: float
+    """Among others: the less the better; 0 where there was nothing to compare."""
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """How it was chosen who is asked."""
+
+    strategy: str
+    of: int
+    """How many accounts could serve, if they were all well."""
+    home: str
+    """The account that came first because it had served the conversation before."""
+    candidates: list[RouteCandidate]
+    passed: list[tuple[str, str]]
+    """Accounts that were looked at and could not serve then, and why."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Trail:
     """One request while it runs."""
@@ -91,6 +118,14 @@ class Trail:
     finish_reason: str = ""
     upstream_dialect: str = ""
     """The dialect in which the serving account is asked."""
+    route: Route | None = None
+    serving: Attempt | None = None
+    """Of several attempts at once the one that serves."""
+
+    @property
+    def last(self) -> Attempt | None:
+        """The attempt that serves, or the newest."""
+        return self.serving or (self.attempts[-1] if self.attempts else None)
 
     def begin_attempt(self, *, upstream: str, account_id: str, model_sent: str) -> Attempt:
         """Note that an attempt begins."""
@@ -107,7 +142,7 @@ class Trail:
         self, *, outcome: str, status: int, is_owed: bool
     ) -> tuple[RequestEntry, list[AttemptEntry]]:
         """Return the lines for the books, now that the request has ended."""
-        last = self.attempts[-1] if self.attempts else None
+        last = self.last
         usage = last.usage if last and is_owed else NOTHING
         first_event = last.first_event if last else 0.0
         entry = RequestEntry(
@@ -136,8 +171,13 @@ class Trail:
             _bounded(self.app_url, _MAX_APP_URL),
             _bounded(self.finish_reason, _MAX_FINISH_REASON),
             _bounded(self.upstream_dialect, _MAX_DIALECT),
+            _bounded(_encoded(self.route), _MAX_ROUTE),
         )
         return entry, [attempt.entry(self.request_id) for attempt in self.attempts]
+
+
+def _encoded(route: Route | None) -> str:
+    return "" if route is None else _encoder.encode(route).decode()
 
 
 def _bounded(name: str, length: int = _MAX_NAME) -> str:

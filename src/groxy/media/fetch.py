@@ -63,7 +63,8 @@ class Fetcher:
         timeout_s: float = 15.0,
         resolver: AbstractResolver | None = None,
     ) -> None:
-        self._allow_private = allow_private
+        self.allow_private = allow_private
+        """May be changed at any time; counts from the next fetch on."""
         self._timeout_s = timeout_s
         self._resolver = resolver
 
@@ -98,7 +99,7 @@ class Fetcher:
         """Return a session for one fetch, so that one caller's leaves nothing for another's."""
         resolver = self._resolver or ThreadedResolver()
         connector = aiohttp.TCPConnector(
-            resolver=_CheckedResolver(resolver, allow_private=self._allow_private),
+            resolver=_CheckedResolver(resolver, allow_private=self.allow_private),
             use_dns_cache=False,
             socket_factory=self._socket_to,
             force_close=True,
@@ -118,7 +119,7 @@ class Fetcher:
         Addresses that stand in a URL come here without passing the resolver.
         """
         family, kind, protocol, _, destination = address
-        if not self._allow_private and (
+        if not self.allow_private and (
             not is_public(str(destination[0])) or _is_own(family, destination)
         ):
             raise OSError(errno.EACCES, "not a public address")

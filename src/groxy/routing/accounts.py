@@ -1,118 +1,61 @@
-"""Accounts: our credentials at upstreams, how each of them does, and when one has to rest.
+"""All accounts of this process, and what a success or a failure does to the one that had it.
 
-In: what happened to each attempt. Out: which accounts may serve. A failure that is the caller's
-never counts against an account. Must not send anything anywhere.
+In: what happened to each attempt, and what other processes learned. Out: which accounts there are,
+and news of rests for the others. A failure that is the caller's never counts against an account.
+Must not send anything anywhere: what has to be checked is noted for `overseer`.
 """
 
+import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from groxy.core.errors import ErrorKind, Fault, GroxyError
-from groxy.routing.pools import Pool
-from groxy.state._base import CoolDown
-from groxy.upstreams._base import Credentials, Upstream
-from groxy.wire.http import Transport
+from groxy.routing.account import SOFT, Account, Rest, Status
+from groxy.routing.cooling import CoolingRules
+from groxy.state._base import CoolDown, Load, add_loads
 
-_AUTH_REST_S = 300.0
-_QUOTA_REST_S = 900.0
-_LIMIT_REST_S = 1.0
-_LIMIT_REST_MAX_S = 60.0
-_ASKED_REST_MAX_S = 3600.0
-"""An upstream says itself how long to stay away; a wrong header must not lose us the account."""
-_DOWN_REST_S = 5.0
-_DOWN_AFTER_FAILURES = 3
-"""A single broken connection says little; so many in a row say the upstream is down."""
-_NEWEST_WEIGHS = 0.2
-"""In a moving average: the last ten replies are nine tenths of it."""
-_TELLING_TOKENS = 16
-"""Shorter replies tell how long the way is, not how fast the model writes."""
-_STREAM_BEGINS_BEFORE = 0.95
-
-
-class AccountState(Enum):
-    """How an account stands."""
-
-    ACTIVE = "active"
-    COOLING = "cooling"
-    EXPIRED = "expired"
-    """Its credential was rejected; it is tried again after a while."""
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class Account:
-    """One credential at one upstream."""
-
-    id: str
-    name: str
-    upstream: Upstream
-    pool: Pool
-    credentials: Credentials
-    transport: Transport
-    origin: str
-    """Where it was declared: settings, environment, store, or built in."""
-    headers: dict[str, str]
-    models: frozenset[str] | None = None
-    """The upstream's own list of model ids; None while it is not known."""
-    in_flight: int = 0
-    failures: int = 0
-    """Failed attempts in a row."""
-    rest_until: float = 0.0
-    rest_reason: ErrorKind | None = field(default=None)
-    first_event_s: float = 0.0
-    """How long its streams take to begin: a moving average; 0 while it is not known."""
-    tokens_per_s: float = 0.0
-    """How fast its replies come: a moving average; 0 while it is not known."""
-
-    def is_resting(self, now: float) -> bool:
-        """True when it must not be used: rejected, out of quota, or at its rate limit."""
-        return now < self.rest_until and self.rest_reason not in _SOFT
-
-    def is_doubtful(self, now: float) -> bool:
-        """True when it failed a few times in a row, and others should go first."""
-        return now < self.rest_until and self.rest_reason in _SOFT
-
-    def note_speed(self, *, first_event_s: float, output_tokens: int, duration_s: float) -> None:
-        """Take in how fast a reply came, as far as it says anything."""
-        # A whole reply has its first event at its end: that is no time to the first event.
-        if 0.0 < first_event_s < _STREAM_BEGINS_BEFORE * duration_s:
-            self.first_event_s = _averaged(self.first_event_s, first_event_s)
-        if duration_s > 0.0 and output_tokens >= _TELLING_TOKENS:
-            self.tokens_per_s = _averaged(self.tokens_per_s, output_tokens / duration_s)
-
-    def state(self, now: float) -> AccountState:
-        """Return how the account stands."""
-        if now >= self.rest_until:
-            return AccountState.ACTIVE
-        if self.rest_reason is ErrorKind.UPSTREAM_AUTH:
-            return AccountState.EXPIRED
-        return AccountState.COOLING
-
-
-_SOFT = frozenset(
-    {
-        ErrorKind.UPSTREAM_DOWN,
-        ErrorKind.UPSTREAM_TIMEOUT,
-        ErrorKind.STREAM_BROKEN,
-        ErrorKind.BAD_REPLY,
-    }
-)
 _KINDS = {kind.value: kind for kind in ErrorKind}
+_BETWEEN = "\n"
+"""Between account and model in the name of a shared rest; in neither of them."""
+_NO_LOAD = Load(in_flight=0, minute=0, requests=0, tokens=0)
+_LASTING = frozenset({Status.DISABLED, Status.EXPIRED})
+_MANY_MODELS = 64
+"""Callers choose names: from here on, rests of models that are over are looked for and dropped."""
 
 
 class Directory:
     """All accounts of this process. `generation` grows when the accounts or their lists change."""
 
-    def __init__(self, clock: Callable[[], float] = lambda: time.time_ns() / 1e9) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = lambda: time.time_ns() / 1e9,
+        rules: CoolingRules | None = None,
+    ) -> None:
         self._clock = clock
+        self.rules = rules or CoolingRules()
         self._accounts: dict[str, Account] = {}
         self._lists: dict[frozenset[str], frozenset[str]] = {}
         """Each model list once: most accounts of an upstream have the same one."""
+        self._shared: Mapping[str, CoolDown] = {}
+        """Rests that other processes know of, by name."""
+        self._loaded: set[str] = set()
+        """Accounts of which other processes have some load."""
+        self._waiting: set[asyncio.Future[None]] = set()
         self.generation = 0
-        self.unshared: list[tuple[str, CoolDown | None]] = []
+        self.unshared: dict[str, CoolDown | None] = {}
         """Rests begun (or, with None, ended) here that other processes do not know of yet."""
+        self.doubted: dict[str, Account] = {}
+        """Accounts whose credential was rejected, to be checked."""
+        self.unpaid: dict[str, Account] = {}
+        """Accounts that have no credit left, to be noted for good."""
+        self.healed: dict[str, Account] = {}
+        """Accounts that had no credit left, and served nevertheless."""
+        self._busy: set[Account] = set()
+        """Accounts with requests open, or begun in this minute."""
+        self.touched: set[Account] = set()
+        """Accounts that were used since their tallies were taken."""
 
     def __len__(self) -> int:
         """How many accounts there are."""
@@ -123,111 +66,297 @@ class Directory:
         """Every account."""
         return tuple(self._accounts.values())
 
+    def get(self, account_id: str) -> Account | None:
+        """Return an account by its id."""
+        return self._accounts.get(account_id)
+
     def now(self) -> float:
         """Return the time that rests are measured in: unix seconds."""
         return self._clock()
 
+    # ------------------------------------------------------------------------------ who there is
+
     def replace(self, accounts: Iterable[Account]) -> list[Account]:
         """Make `accounts` the only ones; return those that are gone, for closing."""
         wanted = {account.id: account for account in accounts}
-        gone = [account for key, account in self._accounts.items() if key not in wanted]
-        # An account that stays keeps its state and its open connections.
-        self._accounts = {key: self._accounts.get(key, account) for key, account in wanted.items()}
-        self._lists = {}
-        for account in self._accounts.values():
-            account.models = self._shared(account.models)
+        gone = [key for key in self._accounts if key not in wanted]
+        return self.change(wanted.values(), gone)
+
+    def change(self, accounts: Iterable[Account], gone: Iterable[str]) -> list[Account]:
+        """Take in accounts that are new or other than before; return those that are gone."""
+        left = [self._accounts.pop(name) for name in gone if name in self._accounts]
+        for account in accounts:
+            before = self._accounts.get(account.id)
+            if before is not None:
+                # It keeps its state, its open requests and what is counted of it.
+                before.become(account)
+                continue
+            account.models = self._shared_list(account.models)
+            self._accounts[account.id] = account
         self.generation += 1
-        return gone
+        self.wake()
+        return left
 
     def set_models(self, account: Account, models: frozenset[str] | None) -> None:
         """Take an upstream's own model list."""
         if account.models != models:
-            account.models = self._shared(models)
+            account.models = self._shared_list(models)
             self.generation += 1
 
-    def _shared(self, models: frozenset[str] | None) -> frozenset[str] | None:
+    def _shared_list(self, models: frozenset[str] | None) -> frozenset[str] | None:
         """Return the list that other accounts have already, where it is the same."""
         if models is None:
             return None
-        if len(self._lists) > 2 * len(self._accounts):  # old ones that no account has any more
+        if len(self._lists) > 2 * len(self._accounts) + 1:  # old ones that no account has any more
             self._lists = {}
         return self._lists.setdefault(models, models)
 
-    def note_success(self, account: Account) -> None:
+    # ------------------------------------------------------------------------- one attempt's way
+
+    def begin(self, account: Account, model: str, mode: str, tokens: int) -> bool:
+        """Count that a request goes out; return False when there is no room for it any more."""
+        now = self.now()
+        if account.is_bounded and account.bound_reached(model, mode, now):
+            return False
+        if account.is_resting(now):
+            return False
+        if account.rest_until <= now and self._is_on_probation(account):
+            # The first one after a rest tries whether it is well again; the others wait for that.
+            account.rest_until = now + self.rules.down_s
+            account.rest_reason = ErrorKind.UPSTREAM_DOWN
+        account.begin(mode, tokens, now)
+        self._busy.add(account)
+        return True
+
+    def _is_on_probation(self, account: Account) -> bool:
+        return account.failures >= self.rules.down_after or account.standing is Status.COOLING
+
+    def end(self, account: Account, tokens: int) -> None:
+        """Count that a request ended, and correct its tokens by so many."""
+        account.end(tokens, self.now())
+        if self._waiting:
+            self.wake()
+
+    def note_success(self, account: Account, model: str = "") -> None:
         """An attempt went well: whatever was held against the account is forgotten."""
+        self.touched.add(account)
+        tally = account.tally
+        tally.uses += 1
+        now = tally.last_used = self.now()
+        account.note_health(went_well=True)
+        account.rejections = 0
+        # What was sent before the credit ran out says nothing of it.
+        if account.standing is Status.COOLING and not account.is_resting(now):
+            account.stand(Status.ACTIVE, "", now)
+            self.healed[account.id] = account
+        self._note_model_served(account, model, now)
         if account.rest_reason is None:
             account.failures = 0
             return
-        if account.rest_reason is ErrorKind.UPSTREAM_LIMITED and account.is_resting(self.now()):
-            return  # It was sent before the limit was reached; the limit stands.
+        if account.rest_reason not in SOFT and account.is_resting(now):
+            return  # It was sent before the rest began; the rest stands.
         account.failures = 0
-        account.rest_until, account.rest_reason = 0.0, None
-        self._tell(account.id, None)
+        self._end_rest(account)
 
-    def note_failure(self, account: Account, error: GroxyError) -> None:
+    def _note_model_served(self, account: Account, model: str, now: float) -> None:
+        rest = account.model_rests.get(model)
+        if rest is not None and now < rest.until:
+            return  # It was sent before the rest began; the rest stands.
+        if account.model_limits:
+            account.model_limits.pop(model, None)
+        if rest is not None:
+            self._end_rest(account, model)
+
+    def note_failure(self, account: Account, error: GroxyError, model: str = "") -> None:
         """An attempt failed: let the account rest if that was its fault or its upstream's."""
         if error.facts.fault not in (Fault.ACCOUNT, Fault.UPSTREAM):
             return
+        self._count_failure(account, error)
         if not account.upstream.accounts_rest:
+            return
+        account.note_health(went_well=False)
+        if error.kind is ErrorKind.UPSTREAM_LIMITED and model:
+            self._rest_model(account, model, error)
             return
         now = self.now()
         # What was sent before a rest began may fail during it: that is not one failure more, and
         # can only make the rest longer.
         is_late = account.is_resting(now)
-        if is_late and error.kind in _SOFT:
+        if is_late and error.kind in SOFT:
             return
         if not is_late:
             account.failures += 1
-        until = now + _rest_s(error, account.failures)
-        if until > (account.rest_until if is_late else now):
-            account.rest_until, account.rest_reason = until, error.kind
-            self._tell(account.id, CoolDown(until=until, reason=error.kind.value))
+        times = account.failures
+        if error.kind is ErrorKind.UPSTREAM_AUTH:
+            account.rejections += not is_late
+            times = account.rejections
+            self.doubted.setdefault(account.id, account)
+        elif error.kind is ErrorKind.UPSTREAM_QUOTA:
+            self.unpaid.setdefault(account.id, account)
+        until = now + self.rules.rest_s(error, times)
+        is_in_force = is_late or (error.kind in SOFT and account.is_doubtful(now))
+        if until > (account.rest_until if is_in_force else now):
+            self.rest(account, until, error.kind)
 
-    def _tell(self, account_id: str, rest: CoolDown | None) -> None:
-        """Note news for other processes, in place of older news of the same account."""
-        # The first may be on its way right now, so it stays as it is.
-        for index in range(1, len(self.unshared)):
-            if self.unshared[index][0] == account_id:
-                self.unshared[index] = (account_id, rest)
-                return
-        self.unshared.append((account_id, rest))
+    def _count_failure(self, account: Account, error: GroxyError) -> None:
+        self.touched.add(account)
+        tally = account.tally
+        tally.failures += 1
+        tally.last_used = tally.last_failed = self.now()
+        tally.last_error = error.kind.value
 
-    def take_shared(self, resting: dict[str, CoolDown]) -> None:
+    def _rest_model(self, account: Account, model: str, error: GroxyError) -> None:
+        """Let one model of an account rest: limits are per model (docs.x.ai, rate limits, 2026)."""
+        now = self.now()
+        before = account.model_rests.get(model)
+        is_late = before is not None and now < before.until
+        if len(account.model_limits) > _MANY_MODELS:
+            _forget_models(account, now)
+        times = account.model_limits.get(model, 0) + (not is_late)
+        account.model_limits[model] = times
+        until = now + self.rules.rest_s(error, times)
+        if before is None or until > before.until:
+            self.rest(account, until, error.kind, model)
+
+    # -------------------------------------------------------------------------------------- rests
+
+    def rest(self, account: Account, until: float, reason: ErrorKind, model: str = "") -> None:
+        """Let an account rest, or one of its models; one that is out of service stays so."""
+        if model:
+            account.model_rests[model] = Rest(until, reason)
+            account.is_bounded = True
+        elif account.standing in _LASTING:
+            return
+        else:
+            account.rest_until, account.rest_reason = until, reason
+        self._tell(_name_of(account.id, model), CoolDown(until=until, reason=reason.value))
+
+    def clear(self, account: Account, model: str = "") -> None:
+        """End a rest before its time: of one model, or the account's and all its models'."""
+        if model:
+            self._end_rest(account, model)
+        else:
+            for name in tuple(account.model_rests):
+                self._end_rest(account, name)
+            self._end_rest(account)
+            account.clear_rests()
+        self.wake()
+
+    def _end_rest(self, account: Account, model: str = "") -> None:
+        if model:
+            account.model_rests.pop(model, None)
+            account.note_terms()
+        else:
+            account.rest_until, account.rest_reason = 0.0, None
+        self._tell(_name_of(account.id, model), None)
+
+    # -------------------------------------------------------------------------------------- waiting
+
+    async def room(self, timeout_s: float) -> None:
+        """Return when some account has become free, or after a time."""
+        freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(freed)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await freed
+        finally:
+            self._waiting.discard(freed)
+
+    def wake(self) -> None:
+        """Let all who wait look again."""
+        waiting, self._waiting = self._waiting, set()
+        for freed in waiting:
+            if not freed.done():
+                freed.set_result(None)
+
+    # --------------------------------------------------------------------------- other processes
+
+    def _tell(self, name: str, rest: CoolDown | None) -> None:
+        """Note news for other processes, in place of older news of the same rest."""
+        self.unshared.pop(name, None)
+        self.unshared[name] = rest
+
+    def take_shared(self, resting: Mapping[str, CoolDown]) -> None:
         """Take over what other processes learned about accounts."""
-        news_of_ours = {account_id for account_id, _ in self.unshared}
-        for account in self._accounts.values():
-            if account.id in news_of_ours:
+        for name in self._shared.keys() | resting.keys():
+            if name in self.unshared:
                 continue  # What happened here meanwhile is newer.
-            rest = resting.get(account.id)
-            if rest is None:
-                account.rest_until, account.rest_reason = 0.0, None
+            account_id, _, model = name.partition(_BETWEEN)
+            account = self._accounts.get(account_id)
+            if account is None:
+                continue
+            if name in resting:
+                _take(account, model, resting[name])
             else:
-                account.rest_until = rest.until
-                # A reason that only a newer Groxy knows makes the account doubtful.
-                account.rest_reason = _KINDS.get(rest.reason, ErrorKind.UPSTREAM_DOWN)
+                _end(account, model, self._shared[name])
+        self._shared = dict(resting)
+
+    def take_loads(self, loads: Mapping[str, Load]) -> None:
+        """Take over what other processes have on accounts."""
+        for account_id in self._loaded | loads.keys():
+            account = self._accounts.get(account_id)
+            if account is not None:
+                account.elsewhere = loads.get(account_id, _NO_LOAD)
+        self._loaded = set(loads)
+
+    def loads(self) -> dict[str, Load]:
+        """Return what this process has on accounts, where it is anything."""
+        now = self.now()
+        loads = {account: account.load(now) for account in self._busy}
+        self._busy = {one for one, load in loads.items() if load.in_flight or load.requests}
+        total: dict[str, Load] = {}
+        for account in self._busy:
+            # One that was changed is there twice, as long as the old one has requests open.
+            add_loads(total, {account.id: loads[account]})
+        return total
+
+    # ------------------------------------------------------------------------------------- counts
 
     def counts(self) -> Counter[tuple[str, str, str]]:
-        """Count accounts by upstream, pool and state; a state that none has counts 0."""
+        """Count accounts by upstream, pool and status; a status that none has counts 0."""
         now = self.now()
         counts: Counter[tuple[str, str, str]] = Counter()
         for account in self._accounts.values():
-            own = account.state(now)
-            for state in AccountState:
-                counts[account.upstream.name, account.pool.value, state.value] += state is own
+            own = account.status(now)
+            for status in Status:
+                counts[account.upstream.name, account.pool.value, status.value] += status is own
         return counts
 
 
-def _averaged(average: float, newest: float) -> float:
-    return average + _NEWEST_WEIGHS * (newest - average) if average else newest
+def _name_of(account_id: str, model: str) -> str:
+    return f"{account_id}{_BETWEEN}{model}" if model else account_id
 
 
-def _rest_s(error: GroxyError, failures: int) -> float:
-    """Return how long an account rests after this error, its `failures`th in a row."""
-    asked = min(error.retry_after_s or 0.0, _ASKED_REST_MAX_S)
-    if error.kind is ErrorKind.UPSTREAM_AUTH:
-        return _AUTH_REST_S
-    if error.kind is ErrorKind.UPSTREAM_QUOTA:
-        return _QUOTA_REST_S
-    if error.kind is ErrorKind.UPSTREAM_LIMITED:
-        return asked or min(_LIMIT_REST_S * 2 ** min(failures - 1, 10), _LIMIT_REST_MAX_S)
-    return (asked or _DOWN_REST_S) if failures >= _DOWN_AFTER_FAILURES else 0.0
+def _take(account: Account, model: str, rest: CoolDown) -> None:
+    """Put a rest in force that another process began."""
+    # A reason that only a newer Groxy knows makes the account doubtful.
+    reason = _KINDS.get(rest.reason, ErrorKind.UPSTREAM_DOWN)
+    if model:
+        account.model_rests[model] = Rest(rest.until, reason)
+        account.is_bounded = True
+    elif account.standing not in _LASTING:
+        account.rest_until, account.rest_reason = rest.until, reason
+
+
+def _end(account: Account, model: str, rest: CoolDown) -> None:
+    """End a rest that another process ended, unless a newer one has begun here."""
+    if model:
+        own = account.model_rests.get(model)
+        if own is not None and own.until == rest.until:
+            del account.model_rests[model]
+            account.note_terms()
+    elif account.standing not in _LASTING and account.rest_until == rest.until:
+        account.rest_until, account.rest_reason = 0.0, None
+
+
+def _forget_models(account: Account, now: float) -> None:
+    """Drop the rests of models that are over, and what led to them."""
+    account.model_rests = {
+        model: rest for model, rest in account.model_rests.items() if now < rest.until
+    }
+    account.model_limits = {
+        model: times
+        for model, times in account.model_limits.items()
+        if model in account.model_rests
+    }

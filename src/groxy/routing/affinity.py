@@ -1,11 +1,12 @@
 """Affinity: which account served a conversation last, so that its prompt is found in the cache.
 
-In: conversations that were served. Out: the account of one. It is a hint that may be forgotten:
-each process has its own, in memory, and the oldest ones go. It must not know whether an account
-is well: who asks does.
+In: conversations that were served, here and in other processes. Out: the account of one. It is a
+hint that may be forgotten: the oldest ones go. It must not know whether an account is well: who
+asks does.
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 
 _MOST = 100_000
 """Conversations remembered: some 25 MB."""
@@ -17,6 +18,8 @@ class Affinity:
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
         self._homes: OrderedDict[str, str] = OrderedDict()
+        self.news: dict[str, str] = {}
+        """Homes that other processes do not know of yet."""
 
     def __len__(self) -> int:
         """How many conversations are remembered."""
@@ -32,6 +35,17 @@ class Affinity:
 
     def remember(self, conversation: str, account_id: str) -> None:
         """Note that an account served a turn of a conversation."""
+        if self._homes.get(conversation) != account_id and len(self.news) < self._most:
+            self.news[conversation] = account_id
+        self._put(conversation, account_id)
+
+    def take(self, homes: Mapping[str, str]) -> None:
+        """Take over what other processes served; what was served here meanwhile is newer."""
+        for conversation, account_id in homes.items():
+            if conversation not in self.news:
+                self._put(conversation, account_id)
+
+    def _put(self, conversation: str, account_id: str) -> None:
         self._homes[conversation] = account_id
         self._homes.move_to_end(conversation)
         if len(self._homes) > self._most:

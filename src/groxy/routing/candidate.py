@@ -7,7 +7,7 @@ accounts or know how they are: who comes first is decided in `choice`.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from groxy.routing.accounts import Account
+from groxy.routing.account import Account
 from groxy.routing.model import Capability, Model
 from groxy.routing.pools import Pool, pools_for
 from groxy.upstreams._base import ModelFacts
@@ -20,6 +20,8 @@ CARRIERS: Mapping[Capability, tuple[str, ...]] = {
     Capability.EMBEDDING: ("embeddings",),
 }
 """Dialects in which a model of a capability may be asked."""
+OFFICIAL = "official"
+"""The mode of a model that is asked for by its own name."""
 ALL_CARRIERS = tuple(dict.fromkeys(name for names in CARRIERS.values() for name in names))
 
 
@@ -32,6 +34,8 @@ class Target:
     facts: ModelFacts
     effort: str | None
     """The effort that the model's name fixes."""
+    mode: str = OFFICIAL
+    """Which of an account's quotas counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ def target_of(model: Model | None) -> Target:
     if model is None:
         return Target(None, ModelFacts(), None)
     facts = ModelFacts(rejects=model.rejects, efforts=model.efforts, reasons=model.reasons)
-    return Target(model, facts, model.effort)
+    return Target(model, facts, model.effort, model.mode)
 
 
 def pools_of(model: Model | None, carriers: tuple[str, ...]) -> tuple[Pool, ...]:
@@ -118,7 +122,18 @@ def _kind_of(account: Account) -> object:
     The directory keeps each list once, so that its identity is enough.
     """
     own = account.credentials
-    return account.upstream, id(account.models), own.base_url, tuple(own.options.items())
+    options = tuple(own.options.items())
+    return account.upstream, id(account.models), own.base_url, options, account.terms.models
+
+
+def faults_of(account: Account, sought: Sought) -> list[str]:
+    """Return what keeps an account from being asked for what is sought, as words."""
+    if _dialect(account, sought) is None:
+        return ["no_dialect"]
+    sent = _model_sent(account, sought)
+    if sent is None:
+        return ["not_listed"]
+    return [] if _is_allowed(account, sent, sought) else ["not_allowed"]
 
 
 _Way = tuple[str, str]
@@ -129,11 +144,21 @@ def _way_to(account: Account, sought: Sought) -> _Way | None:
     """Return how to ask an account for what is sought, or None when it does not serve that."""
     dialect = _dialect(account, sought)
     sent = None if dialect is None else _model_sent(account, sought)
-    if dialect is None or sent is None:
+    if dialect is None or sent is None or not _is_allowed(account, sent, sought):
         return None
     if account.upstream.follows_preferences:
         sent += sought.suffix
     return sent, dialect
+
+
+def _is_allowed(account: Account, sent: str, sought: Sought) -> bool:
+    """Return whether the operator lets an account serve a model, by what is sent or by its name."""
+    allowed = account.terms.models
+    return not allowed or any(
+        name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+        for pattern in allowed
+        for name in (sent, sought.name)
+    )
 
 
 def _dialect(account: Account, sought: Sought) -> str | None:

@@ -54,7 +54,7 @@ _BLANK = Model(
 
 
 class Catalog:
-    """All models by name. It never changes; new settings make a new one."""
+    """All models by name. New settings make a new one, which this one can `become`."""
 
     __slots__ = ("_aliases", "_by_name", "_claude_ids", "_models")
 
@@ -86,6 +86,11 @@ class Catalog:
         for model_id, table in (overrides or {}).items():
             entries[model_id] = changed(model_id, table, entries, owners)
         return cls(_Builder(entries).all(), aliases)
+
+    def become(self, other: "Catalog") -> None:
+        """Have the models and names of another catalog from now on."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(other, name))
 
     def find(self, asked: str) -> Model | None:
         """Return the model of an id or alias, bare or behind `x-ai/`, `xai/` or `grok/`.

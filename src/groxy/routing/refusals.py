@@ -8,12 +8,12 @@ import math
 from collections.abc import Sequence
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.routing.accounts import Account
-from groxy.routing.candidate import answers_in
+from groxy.routing.candidate import Candidate, answers_in
 from groxy.routing.model import Model
 
 _SHOWN_CHARS = 128
 _MAX_WAIT_S = 60
+_MAX_TOLD_S = 86_400.0
 _THINGS = {"embeddings": "embeddings", "images": "pictures", "videos": "film"}
 """What a dialect asks for, where that is not text."""
 
@@ -56,10 +56,16 @@ def excluded(asked: str, wish: str) -> GroxyError:
     )
 
 
-def all_resting(accounts: Sequence[Account], now: float) -> GroxyError:
-    """Return the error for the moment at which all accounts that could serve have to rest."""
-    wait_s = max(math.ceil(min(account.rest_until for account in accounts) - now), 1)
-    if any(account.rest_reason is ErrorKind.UPSTREAM_LIMITED for account in accounts):
+def all_resting(candidates: Sequence[Candidate], now: float) -> GroxyError:
+    """Return the error for the moment at which all accounts that could serve have to rest.
+
+    It is the caller's to wait when one of them is at a limit, and ours to mend when none is: a 503
+    then, never a 401.
+    """
+    free_at = [(one, _free_at(one, now)) for one in candidates]
+    soonest = min(at for _, at in free_at)
+    wait_s = max(math.ceil(min(soonest - now, _MAX_TOLD_S)), 1)
+    if any(_is_limited(one, now) for one in candidates):
         return GroxyError(
             ErrorKind.RATE_LIMITED,
             f"All accounts for this model are at their rate limit. Try again in {wait_s} s.",
@@ -70,3 +76,15 @@ def all_resting(accounts: Sequence[Account], now: float) -> GroxyError:
         "No account can serve this model at the moment. Try again later.",
         retry_after_s=min(wait_s, _MAX_WAIT_S),
     )
+
+
+def _free_at(candidate: Candidate, now: float) -> float:
+    return candidate.account.free_at(candidate.model_sent, candidate.target.mode, now)
+
+
+def _is_limited(candidate: Candidate, now: float) -> bool:
+    """Return whether waiting helps: it is at a limit, of its upstream's or of ours."""
+    account = candidate.account
+    if account.rest_until > now:
+        return account.rest_reason is ErrorKind.UPSTREAM_LIMITED
+    return bool(account.bound_reached(candidate.model_sent, candidate.target.mode, now))

@@ -5,15 +5,17 @@ upstream's own list, the caller's wishes; remembered until the accounts change),
 now (`choice`, with the account that served the conversation before in front).
 """
 
+import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace as replace_look
 
 import msgspec
 from msgspec.structs import replace
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.preferences import NONE, Preferences, SortBy
-from groxy.routing.accounts import Account, AccountState, Directory
+from groxy.routing.account import Account, Status
+from groxy.routing.accounts import Directory
 from groxy.routing.affinity import Affinity
 from groxy.routing.candidate import (
     ALL_CARRIERS,
@@ -28,14 +30,24 @@ from groxy.routing.candidate import (
     target_of,
 )
 from groxy.routing.catalog import Catalog, Model
-from groxy.routing.choice import Groups, choose, is_well, share_out
+from groxy.routing.choice import (
+    Group,
+    Groups,
+    Look,
+    Notes,
+    Strategy,
+    choose,
+    share_out,
+    stands_against,
+)
+from groxy.routing.explain import Explanation, Verdict, verdicts_on
 from groxy.routing.pools import Pool
 from groxy.routing.refusals import all_resting, excluded, uncarried, unserved
 from groxy.routing.suffixes import SuffixedName, read_suffixes
 from groxy.routing.wanted import Wanted
 from groxy.routing.wishes import Names, Rank, Sifted, price_of, sift
 
-__all__ = ["Candidate", "Plan", "Router", "Target", "Wanted"]
+__all__ = ["Candidate", "Explanation", "Plan", "Router", "Strategy", "Target", "Verdict", "Wanted"]
 
 _MAX_NAMES = 4096
 """Models asked for whose accounts are remembered; callers choose names, so memory is bounded."""
@@ -48,14 +60,22 @@ _MOST_EXTRA = 8
 _BY_SPEED = frozenset({SortBy.THROUGHPUT, SortBy.LATENCY})
 _DEAREST = 1 << 62
 _NO_RANK = (0, 0)
+_SERVING = frozenset({Status.ACTIVE, Status.COOLING})
+_MOST_ASKED_WHY = 512
+"""Accounts looked at for when to come back, of very many that all rest."""
 
 _Key = tuple[str, tuple[str, ...], bool, Preferences | None]
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The candidates of one request, best first."""
+    """The candidates of one request, best first, and why these."""
 
     candidates: tuple[Candidate, ...]
+    of: int = 0
+    """How many accounts could serve, if they were all well."""
+    home: str = ""
+    """The account that served the conversation before, where it comes first for that."""
+    notes: Notes = msgspec.field(default_factory=Notes)
 
 
 @dataclass(slots=True, eq=False)
@@ -75,18 +95,31 @@ class _Able:
     def at(self, account_id: str) -> Candidate | None:
         """Return the candidate that an account is."""
         if not self._by_account:
-            self._by_account = {one.account.id: one for group in self.groups for one in group}
+            self._by_account = {
+                one.account.id: one for group in self.groups for one in group.candidates
+            }
         return self._by_account.get(account_id)
 
 
 class Router:
     """Plans requests."""
 
-    def __init__(self, catalog: Catalog, directory: Directory, *, max_candidates: int) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        directory: Directory,
+        *,
+        max_candidates: int,
+        strategy: Strategy = Strategy.QUOTA,
+        keeps_together: bool = True,
+    ) -> None:
         self._catalog = catalog
         self._directory = directory
-        self._max_candidates = max_candidates
-        self._affinity = Affinity()
+        self.max_candidates = max_candidates
+        self.strategy = strategy
+        self.keeps_together = keeps_together
+        """Whether conversations stay at the account that served them."""
+        self.affinity = Affinity()
         self._able: dict[_Key, _Able] = {}
         self._remembered = 0
         self._generation = -1
@@ -99,17 +132,65 @@ class Router:
         no account fulfils, RATE_LIMITED or NO_ACCOUNT when all accounts rest.
         """
         ables = self._ables(wanted)
-        now = self._directory.now()
+        notes = Notes()
+        look = self._look(ables[0], notes)
         if len(ables) == 1:
-            chosen = self._chosen(ables[0], wanted, self._max_candidates, now)
+            chosen = self._chosen(ables[0], wanted, look)
         else:
-            chosen = self._chosen_of_several(ables, wanted, now)
+            chosen = self._chosen_of_several(ables, wanted, look)
         if not chosen:
-            groups = [group for able in ables for group in able.groups]
-            raise all_resting([one.account for group in groups for one in group], now)
+            raise all_resting(_some_of(ables), look.now)
         if not wanted.preferences.allow_fallbacks:
             chosen = chosen[:1]
-        return Plan(tuple(chosen))
+        first = chosen[0].account.id
+        is_home = bool(wanted.conversation or wanted.home) and first in self._homes_of(wanted)
+        return Plan(
+            tuple(chosen),
+            of=sum(able.count for able in ables),
+            home=first if is_home else "",
+            notes=notes,
+        )
+
+    def explain(self, wanted: Wanted) -> Explanation:
+        """Return what planning a request comes to now, with a verdict on each account.
+
+        Raises nothing for a request that cannot be served: the explanation says why. Looks at every
+        account, so it is for people and not for requests.
+        """
+        order: tuple[str, ...] = ()
+        refusal = ""
+        try:
+            order = tuple(one.account.id for one in self.plan(wanted).candidates)
+        except GroxyError as error:
+            refusal = error.message
+        named = self._read(wanted.model)
+        model = self._catalog.find(named.base)
+        carriers = carriers_for(wanted.carriers, model) if wanted.has_tools else wanted.carriers
+        sought = Sought(name=named.base, suffix=named.suffix, model=model, carriers=carriers)
+        kept: frozenset[str] | None = None
+        if wanted.preferences != NONE:
+            groups = self._able_for(wanted.model, wanted).groups
+            kept = frozenset(one.account.id for group in groups for one in group.candidates)
+        verdicts = verdicts_on(self._directory.accounts, sought, self._directory.now(), kept)
+        return Explanation(
+            model=wanted.model,
+            served=bool(order),
+            refusal=refusal,
+            order=order,
+            verdicts=verdicts,
+        )
+
+    def _look(self, able: "_Able", notes: Notes) -> Look:
+        return Look(
+            most=self.max_candidates,
+            now=self._directory.now(),
+            sort=able.sort,
+            strategy=self.strategy,
+            notes=notes,
+        )
+
+    def _homes_of(self, wanted: Wanted) -> tuple[str, str]:
+        return wanted.home, self.affinity.home_of(wanted.conversation)
 
     def note_served(
         self,
@@ -125,8 +206,8 @@ class Router:
         account.note_speed(
             first_event_s=first_event_s, output_tokens=output_tokens, duration_s=duration_s
         )
-        if wanted.conversation and len(self._directory) > 1:
-            self._affinity.remember(wanted.conversation, account.id)
+        if wanted.conversation and self.keeps_together and len(self._directory) > 1:
+            self.affinity.remember(wanted.conversation, account.id)
 
     def models(self) -> list[Model | str]:
         """Return every model that can be served now: catalog entries, then ids only a list has."""
@@ -151,16 +232,16 @@ class Router:
 
     # ----------------------------------------------------------------------- in which order
 
-    def _chosen(self, able: _Able, wanted: Wanted, most: int, now: float) -> list[Candidate]:
+    def _chosen(self, able: _Able, wanted: Wanted, look: Look) -> list[Candidate]:
         """Return candidates of one model, the conversation's home in front."""
-        chosen = choose(able.groups, most=most, now=now, sort=able.sort)
-        is_alone = len(chosen) == 1 < most
+        chosen = choose(able.groups, look)
+        is_alone = len(chosen) == 1 < look.most
         if is_alone or (not wanted.conversation and not wanted.home):
             return chosen
-        home = self._home(able, wanted, now)
+        home = self._home(able, wanted, look.now)
         if home is None or _is_crowded(home, chosen):
             return chosen
-        return [home, *(one for one in chosen if one is not home)][:most]
+        return [home, *(one for one in chosen if one is not home)][: look.most]
 
     def _home(self, able: _Able, wanted: Wanted, now: float) -> Candidate | None:
         """Return the candidate that served the conversation before, if it is well.
@@ -169,28 +250,25 @@ class Router:
         """
         if wanted.preferences.order or able.sort in _BY_SPEED:
             return None
-        for account_id in (wanted.home, self._affinity.home_of(wanted.conversation)):
+        for account_id in self._homes_of(wanted):
             home = able.at(account_id) if account_id else None
-            if home is not None and is_well(home.account, now):
+            if home is not None and not stands_against(home, now):
                 return home
         return None
 
-    def _chosen_of_several(self, ables: list[_Able], wanted: Wanted, now: float) -> list[Candidate]:
+    def _chosen_of_several(self, ables: list[_Able], wanted: Wanted, look: Look) -> list[Candidate]:
         """Return candidates of the model, then of each fallback, none of them twice."""
-        most = max(self._max_candidates, len(ables))
+        most = max(look.most, len(ables))
         lists: list[list[Candidate]] = []
         seen: set[tuple[str, str]] = set()
         for place, able in enumerate(ables):
-            chosen = (
-                choose(able.groups, most=most, now=now, sort=able.sort)
-                if place
-                else self._chosen(able, wanted, most, now)
-            )
+            own = replace_look(look, most=most, sort=able.sort)
+            chosen = choose(able.groups, own) if place else self._chosen(able, wanted, own)
             fresh = [one for one in chosen if (one.account.id, one.model_sent) not in seen]
             seen.update((one.account.id, one.model_sent) for one in fresh)
             if fresh:
                 lists.append(fresh)
-        return share_out(lists, self._max_candidates)
+        return share_out(lists, look.most)
 
     # ----------------------------------------------------------------------- which accounts can
 
@@ -290,24 +368,32 @@ class Router:
         now = self._directory.now()
         kinds: dict[object, Account] = {}
         for account in self._directory.accounts:
-            if account.state(now) is not AccountState.EXPIRED:
+            if account.status(now) in _SERVING:
                 own = account.credentials
                 where = (account.upstream.name, own.base_url, *own.options.items())
-                kinds.setdefault((account.pool, account.models, where), account)
+                allowed = account.terms.models
+                kinds.setdefault((account.pool, account.models, allowed, where), account)
         return list(kinds.values())
 
 
 def _groups(ranked: Sequence[tuple[Rank, Candidate]], pools: tuple[Pool, ...]) -> Groups:
-    """Return candidates in groups, by rank and then by pool; without pools by rank alone."""
-    groups: dict[tuple[Rank, int], list[Candidate]] = {}
+    """Return candidates in groups: by rank, pool and priority; without pools by rank alone."""
+    groups: dict[tuple[Rank, int, int], list[Candidate]] = {}
     for rank, candidate in ranked:
-        place = pools.index(candidate.account.pool) if pools else 0
-        key = (rank, place)
+        account = candidate.account
+        place = pools.index(account.pool) if pools else 0
+        key = (rank, place, -account.terms.priority)
         if key in groups:
             groups[key].append(candidate)
         else:
             groups[key] = [candidate]
-    return tuple(tuple(groups[key]) for key in sorted(groups))
+    return tuple(Group(groups[key]) for key in sorted(groups))
+
+
+def _some_of(ables: Sequence[_Able]) -> list[Candidate]:
+    """Return candidates to find out from when one will be free: all, or some of very many."""
+    found = [one for able in ables for group in able.groups for one in group.candidates]
+    return found if len(found) <= _MOST_ASKED_WHY else random.sample(found, _MOST_ASKED_WHY)
 
 
 def _chars(wished: Preferences) -> int:

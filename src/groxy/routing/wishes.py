@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from groxy.core.money import usd_from_ticks
 from groxy.core.preferences import Preferences
-from groxy.routing.accounts import Account
+from groxy.routing.account import Account
 from groxy.routing.candidate import Candidate
 from groxy.routing.model import Model
 

@@ -3,11 +3,12 @@
 In: an SQLAlchemy URL (SQLite or PostgreSQL). Out: an engine that the other files here query.
 """
 
+import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -18,8 +19,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.store import tables
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The newest migration; a test keeps it in step with `migrations/versions`."""
+TIMEOUT_S = 10.0
+"""How long a transaction may take, with the wait for a connection."""
+BULK_TIMEOUT_S = 60.0
+"""How long one may take that changes thousands of rows."""
+CHUNK_ROWS = 500
+"""Rows and bound parameters of one statement: SQLite has a limit, and the loop has other work."""
+_UNDO_S = 1.0
+"""How long undoing may take before the connection is given up."""
 _SQLITE_BUSY_MS = 10_000
 _IN_MEMORY = (None, "", ":memory:")
 _LOCK_SQLITE = "BEGIN IMMEDIATE"
@@ -29,8 +38,20 @@ _LOCK_POSTGRES = "SELECT pg_advisory_xact_lock(7176)"
 
 _BUMP = sa.text(
     "INSERT INTO revisions (name, value) VALUES (:name, 1) "
-    "ON CONFLICT (name) DO UPDATE SET value = revisions.value + 1"
+    "ON CONFLICT (name) DO UPDATE SET value = revisions.value + 1 RETURNING value"
 )
+_LOCK = sa.text(
+    "INSERT INTO revisions (name, value) VALUES (:name, 0) "
+    "ON CONFLICT (name) DO UPDATE SET value = revisions.value"
+)
+
+_RAISE = sa.text(
+    "INSERT INTO revisions (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET "
+    "value = CASE WHEN excluded.value > revisions.value THEN excluded.value "
+    "ELSE revisions.value END"
+)
+
+T = TypeVar("T")
 
 
 class Database:
@@ -38,6 +59,7 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
+        self._left: set[asyncio.Task[Any]] = set()
 
     @classmethod
     async def open(cls, url: str, data_dir: Path) -> Self:
@@ -73,23 +95,78 @@ class Database:
         return self.is_sqlite and self.engine.url.database not in _IN_MEMORY
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Run statements in one transaction; raise STORE_DOWN when the database fails."""
+    async def transaction(self, *, timeout_s: float = TIMEOUT_S) -> AsyncIterator[AsyncConnection]:
+        """Run statements in one transaction; raise STORE_DOWN when the database fails.
+
+        A database that does not answer within `timeout_s` has failed. A commit that was not
+        answered in time may have been done or not.
+        """
         try:
-            async with self.engine.begin() as connection:
+            async with self.bounded(timeout_s) as connection:
                 yield connection
         except (SQLAlchemyError, OSError) as error:
             raise _down(error) from error
 
+    @asynccontextmanager
+    async def bounded(self, timeout_s: float = TIMEOUT_S) -> AsyncIterator[AsyncConnection]:
+        """Run statements as `transaction` does, but raise errors as they are: SQLAlchemy's, or
+        `OSError` (`TimeoutError` after `timeout_s`).
+        """
+        scope = self.engine.begin()
+        async with asyncio.timeout(timeout_s):
+            connection = await scope.__aenter__()
+            driver = None
+            try:
+                driver = await _driver_of(connection)
+                yield connection
+            except BaseException as error:
+                undoing = scope.__aexit__(type(error), error, error.__traceback__)
+                with suppress(SQLAlchemyError, OSError):  # the error that counts is on its way
+                    async with asyncio.timeout(_UNDO_S):
+                        await self._leave(driver, undoing)
+                raise
+            # Nothing is awaited in between: who is cancelled there would leave it open, and locked.
+            await self._leave(driver, scope.__aexit__(None, None, None))
+
     async def revision(self, name: str) -> int:
         """Return how often the table `name` was changed; every process may ask often."""
-        query = sa.select(tables.revisions.c.value).where(tables.revisions.c.name == name)
         async with self.transaction() as connection:
-            return (await connection.scalar(query)) or 0
+            return await revision_of(connection, name)
+
+    async def revisions(self) -> dict[str, int]:
+        """Return how often each table was changed; what never changed is missing."""
+        async with self.transaction() as connection:
+            rows = await connection.execute(sa.select(tables.revisions))
+            return {row.name: row.value for row in rows}
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._left:
+            await asyncio.wait(self._left, timeout=_UNDO_S)
         await self.engine.dispose()
+
+    async def _leave(self, driver: Any, ending: Coroutine[Any, Any, Any]) -> None:  # noqa: ANN401  asyncpg has no types
+        """Commit or roll back; whoever is cancelled meanwhile does not wait for it.
+
+        The driver would wait for an answer for as long as the network lets it, even when it is
+        cancelled. So its connection is cut then, and the pool has a place again.
+        """
+        task = asyncio.get_running_loop().create_task(ending)
+        self._left.add(task)
+        task.add_done_callback(self._forget)
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            if driver is not None:
+                driver.terminate()
+            raise
+        await task
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._left.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; what was left to itself has no reader
 
     async def _migrate(self) -> None:
         async with self.engine.begin() as connection:
@@ -101,6 +178,13 @@ class Database:
                 await connection.run_sync(_upgrade)
 
 
+async def _driver_of(connection: AsyncConnection) -> Any:  # noqa: ANN401  asyncpg has no types
+    """Return PostgreSQL's connection, if it is open; SQLite's cannot be cut, and ends by itself."""
+    if connection.dialect.name == "sqlite" or connection.invalidated:
+        return None
+    return (await connection.get_raw_connection()).driver_connection
+
+
 def resolved(url: str, data_dir: Path) -> URL:
     """Return `url` with a relative SQLite path taken from the data folder."""
     parsed = make_url(url)
@@ -109,9 +193,43 @@ def resolved(url: str, data_dir: Path) -> URL:
     return parsed.set(database=str(data_dir / str(parsed.database)))
 
 
-async def bump(connection: AsyncConnection, name: str) -> None:
-    """Count a change of table `name`, inside the transaction that makes it."""
-    await connection.execute(_BUMP, {"name": name})
+async def bump(connection: AsyncConnection, name: str) -> int:
+    """Count a change of table `name`, inside the transaction that makes it; return the count.
+
+    Others who count wait until this transaction ends, so counts become visible in their order.
+    """
+    value: int = (await connection.execute(_BUMP, {"name": name})).scalar_one()
+    return value
+
+
+async def lock(connection: AsyncConnection, name: str) -> None:
+    """Wait until nobody else changes table `name`, and keep others waiting from now on.
+
+    It has to be the first statement: SQLite does not let one write who has read something older.
+    """
+    await connection.execute(_LOCK, {"name": name})
+
+
+async def revision_of(connection: AsyncConnection, name: str) -> int:
+    """Return the count of table `name` as this transaction sees it."""
+    query = sa.select(tables.revisions.c.value).where(tables.revisions.c.name == name)
+    return (await connection.scalar(query)) or 0
+
+
+async def raise_revision(connection: AsyncConnection, name: str, value: int) -> None:
+    """Set the count of `name` to `value`, unless it is higher already."""
+    await connection.execute(_RAISE, {"name": name, "value": value})
+
+
+def chunks(items: Sequence[T], size: int = CHUNK_ROWS) -> Iterator[Sequence[T]]:
+    """Return `items` in parts of at most `size`."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def storable(text: str, length: int) -> str:
+    """Return `text` as both databases can hold it: no NUL, no half characters, not too long."""
+    whole = text.replace("\0", "").encode(errors="replace").decode()
+    return whole[:length]
 
 
 def set_sqlite_pragmas(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI connection

@@ -8,6 +8,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import NamedTuple, Protocol
 
@@ -75,12 +76,18 @@ class RequestEntry(NamedTuple):
     finish_reason: str
     upstream_dialect: str
     """The dialect in which the account that served was asked."""
+    route: str = ""
+    """How the route was chosen, as JSON."""
 
 
 _SEARCHED_REQUESTS = 50_000
 """How far back a request is looked for by the id of its reply, which has no index: its values are
 random, and an index of such is what made commits slow (docs/decisions/0003)."""
 _MAX_REPLY_ID = 128
+MAX_FOUND = 500
+"""How many requests one search can return."""
+_SEARCHED_LINES = 20_000
+"""How many lines one search looks at: a fraction of a second, whatever it looks for."""
 
 
 _Order = tuple[
@@ -137,6 +144,108 @@ async def attempts_of(database: Database, request_id: str) -> list[AttemptEntry]
     )
     async with database.transaction() as connection:
         return [AttemptEntry(*row) for row in await connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFilter:
+    """What requests are looked for; what is empty or 0 does not matter."""
+
+    key_id: str = ""
+    model: str = ""
+    """As asked for, or as served."""
+    account_id: str = ""
+    """One that was asked in any attempt."""
+    outcome: str = ""
+    status: int = 0
+    since_ms: int = 0
+    until_ms: int = 0
+    """Up to and without this moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a search came to, newest first."""
+
+    requests: list[RequestEntry]
+    next: str
+    """Where to go on: `before` of the next search. Empty when there is no more."""
+    is_complete: bool
+    """False when the search stopped, because it had looked at enough lines, before it had as many
+    requests as it could return: there may be more from `next` on."""
+
+
+async def search_requests(
+    database: Database, wanted: RequestFilter, *, before: str = "", limit: int = 50
+) -> Found:
+    """Return the newest requests that fit, of those older than the request `before`.
+
+    At most 500 are returned, and at most 20,000 lines are looked at.
+    """
+    limit = min(max(limit, 1), MAX_FOUND)
+    texts = (before, wanted.key_id, wanted.model, wanted.account_id, wanted.outcome)
+    if not all(text.isprintable() for text in texts):  # PostgreSQL takes no NUL
+        return Found(requests=[], next="", is_complete=True)
+    columns = tables.requests.c
+    within = _within(wanted, before)
+    walk = sa.select(columns.id).where(*within).order_by(columns.id.desc())
+    fields = [columns[name] for name in RequestEntry._fields]
+    async with database.transaction() as connection:
+        last = await connection.scalar(walk.offset(_SEARCHED_LINES - 1).limit(1))
+        reach = [columns.id >= last] if last else []
+        query = sa.select(*fields).where(*within, *reach, *_fits(wanted))
+        rows = await connection.execute(query.order_by(columns.id.desc()).limit(limit + 1))
+        found = [RequestEntry(*row) for row in rows]
+    if len(found) > limit:
+        return Found(requests=found[:limit], next=found[limit - 1].id, is_complete=True)
+    return Found(requests=found, next=last or "", is_complete=last is None)
+
+
+def _within(wanted: RequestFilter, before: str) -> list[sa.ColumnElement[bool]]:
+    """Return the part of the books to look at; ids begin with the time, so it is one stretch."""
+    column = tables.requests.c.id
+    stretch = [column < before] if before else []
+    if wanted.since_ms > 0:
+        stretch.append(column >= request_id_at(wanted.since_ms))
+    if wanted.until_ms > 0:
+        stretch.append(column < request_id_at(wanted.until_ms))
+    return stretch
+
+
+def _fits(wanted: RequestFilter) -> list[sa.ColumnElement[bool]]:
+    columns, tried = tables.requests.c, tables.attempts.c
+    conditions: list[sa.ColumnElement[bool]] = []
+    for column in (columns.key_id, columns.outcome, columns.status):
+        value = getattr(wanted, column.name)
+        if value:
+            conditions.append(column == value)
+    if wanted.model:
+        is_it = (columns.model_asked == wanted.model, columns.model_served == wanted.model)
+        conditions.append(sa.or_(*is_it))
+    if wanted.account_id:
+        # A request names the account of its last attempt; only others need a look at theirs.
+        attempt = sa.select(tried.number).where(
+            tried.request_id == columns.id, tried.account_id == wanted.account_id
+        )
+        was_tried = sa.and_(columns.attempts > 1, attempt.exists())
+        conditions.append(sa.or_(columns.account_id == wanted.account_id, was_tried))
+    return conditions
+
+
+async def request_of(
+    database: Database, request_id: str
+) -> tuple[RequestEntry, list[AttemptEntry]] | None:
+    """Return a request of any key with its attempts; None when there is no such request."""
+    if not 0 < len(request_id) <= _MAX_REPLY_ID or not request_id.isprintable():
+        return None
+    columns = tables.requests.c
+    fields = [columns[name] for name in RequestEntry._fields]
+    found = await _first(database, sa.select(*fields).where(columns.id == request_id))
+    return (found, await attempts_of(database, found.id)) if found else None
+
+
+def request_id_at(at_ms: int) -> str:
+    """Return what the ids of all requests from this moment on are not before (core.ids)."""
+    return f"req_{at_ms:011x}"
 
 
 async def find_request(
@@ -286,7 +395,7 @@ class _AsyncWriter:
 
     async def _write(self, group: Group) -> None:
         try:
-            async with self._database.engine.begin() as connection:
+            async with self._database.bounded() as connection:
                 if group.requests:
                     await connection.exec_driver_sql(self._requests_sql, list(group.requests))
                 if group.attempts:

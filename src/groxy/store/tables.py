@@ -40,12 +40,78 @@ accounts = Table(
     "accounts",
     metadata,
     Column("id", String(40), primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
     Column("upstream", String(64), nullable=False),
     Column("pool", String(16), nullable=False),
     Column("base_url", Text, nullable=False),
     Column("sealed", LargeBinary, nullable=False, comment="credential and options, AES-GCM"),
     Column("created_ms", BigInteger, nullable=False),
+    Column("digest", LargeBinary(32), comment="of the credential and whose it is"),
+    Column("terms", Text, nullable=False, server_default=text("'{}'")),
+    Column("revision", BigInteger, nullable=False, server_default=text("0")),
+    Column("deleted_ms", BigInteger),
+    Column("hint", String(40), nullable=False, server_default=text("''")),
+    Index("accounts_digest", "digest", unique=True),
+    Index("accounts_revision", "revision", "id"),
+    # A name is free again as soon as its account was removed.
+    Index(
+        "accounts_live_name",
+        "name",
+        unique=True,
+        sqlite_where=text("deleted_ms IS NULL"),
+        postgresql_where=text("deleted_ms IS NULL"),
+    ),
+)
+
+standings = Table(
+    "standings",
+    metadata,
+    Column("account_id", String(64), primary_key=True, comment="also of accounts in settings"),
+    Column("status", String(16), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger),
+    Column("cleared_ms", BigInteger, nullable=False),
+    Column("models", Text),
+    Column("windows", Text, nullable=False),
+    Column("checked_ms", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Index("standings_revision", "revision", "account_id"),
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("account_id", String(64), primary_key=True),
+    Column("uses", BigInteger, nullable=False),
+    Column("failures", BigInteger, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("cost_ticks", BigInteger, nullable=False),
+    Column("last_used_ms", BigInteger, nullable=False),
+    Column("last_failed_ms", BigInteger, nullable=False),
+    Column("last_error", String(64), nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", String(40), primary_key=True, comment="in the order of time"),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("target", Text, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("request_id", String(40), nullable=False),
+)
+
+overrides = Table(
+    "overrides",
+    metadata,
+    Column("name", Text, primary_key=True, comment="dotted name of a setting"),
+    Column("sealed", LargeBinary, nullable=False, comment="the value as JSON, AES-GCM"),
+    Column("changed_ms", BigInteger, nullable=False),
 )
 
 _USAGE = (
@@ -87,6 +153,7 @@ requests = Table(
         Column(name, String(size), nullable=False, server_default=text("''"))
         for name, size in _SAID
     ),
+    Column("route", Text, nullable=False, server_default=text("''"), comment="JSON"),
     sqlite_with_rowid=False,
 )
 

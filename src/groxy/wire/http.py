@@ -1,4 +1,4 @@
-"""The HTTP client side: one connection pool per account, bytes out, bytes in.
+"""The HTTP client side: pools of connections, one for each way out, bytes out, bytes in.
 
 In: an `Outgoing` request. Out: a `Reply` whose head has arrived and whose body can be read at
 once or chunk by chunk. Failures are `GroxyError` of the kinds UPSTREAM_DOWN, UPSTREAM_TIMEOUT and
@@ -12,17 +12,19 @@ from typing import Protocol, Self
 
 import aiohttp
 import msgspec
+from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 from yarl import URL
 
 from groxy.core.errors import ErrorKind, GroxyError
 
-_POOL_SIZE = 4096
-"""Connections per account; the attempt limits decide long before this bound is felt."""
+_POOL_SIZE = 8192
+"""Connections in a pool, to all upstreams; other limits decide long before this bound is felt."""
 _POOL_IDLE_S = 30.0
 _KNOWN_URLS = 64
 _LINGER_S = 1.0
 """How long the end of a body may take behind the stream's own last event."""
 _READ_BUFFER_BYTES = 256 * 1024
+_UNSENT = (aiohttp.ClientError, OSError, ProxyError, ProxyConnectionError, ProxyTimeoutError)
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,17 +130,28 @@ class HttpReply:
 
 @dataclass(slots=True)
 class HttpTransport:
-    """Sends requests over the network, from one pool of kept-alive connections."""
+    """Sends requests over the network, from one pool of kept-alive connections.
 
-    connect_timeout_s: float
+    Accounts share it: what tells them apart is in the headers of each request.
+    """
+
+    timeout: aiohttp.ClientTimeout
+    proxy_url: str = field(default="", repr=False)
     _urls: dict[str, URL] = field(default_factory=dict)
-    """An account has a few addresses; parsing one anew for each request takes its time."""
+    """There are few addresses, and parsing one anew for each request takes its time."""
     _session: aiohttp.ClientSession | None = field(default=None)
 
     @classmethod
-    def create(cls, *, connect_timeout_s: float) -> Self:
-        """Return a transport; its pool opens with the first request."""
-        return cls(connect_timeout_s)
+    def create(cls, *, connect_timeout_s: float, proxy_url: str = "") -> Self:
+        """Return a transport; its pool opens with the first request.
+
+        `proxy_url` is the way out: http, https, socks4, socks5 or socks5h; empty for none.
+        """
+        return cls(_timeout_of(connect_timeout_s), proxy_url)
+
+    def set_connect_timeout(self, seconds: float) -> None:
+        """Change how long connecting may take, from the next request on."""
+        self.timeout = _timeout_of(seconds)
 
     async def send(self, outgoing: Outgoing) -> Reply:
         """Send a request and return once the reply's head is there."""
@@ -150,8 +163,9 @@ class HttpTransport:
                 data=outgoing.body or None,
                 headers=outgoing.headers,
                 allow_redirects=False,
+                timeout=self.timeout,
             )
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (*_UNSENT, ValueError) as error:
             # ValueError: an address or a header that cannot be sent, such as a key with a line end.
             raise _unreachable(error) from error
         return HttpReply(response)
@@ -169,14 +183,10 @@ class HttpTransport:
             await session.close()
 
     def _open(self) -> aiohttp.ClientSession:
-        # The gateway has its own deadlines, one timer for all of them; aiohttp keeps the one
-        # for connecting, which only it can see.
-        timeout = aiohttp.ClientTimeout(
-            total=None, connect=None, sock_connect=self.connect_timeout_s
-        )
+        is_socks = self.proxy_url.startswith("socks")
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_POOL_SIZE, keepalive_timeout=_POOL_IDLE_S),
-            timeout=timeout,
+            connector=_socks_connector(self.proxy_url) if is_socks else _connector(),
+            proxy=None if is_socks or not self.proxy_url else self.proxy_url,
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=_READ_BUFFER_BYTES,
             skip_auto_headers=("User-Agent",),
@@ -184,9 +194,32 @@ class HttpTransport:
         return self._session
 
 
+def _timeout_of(connect_s: float) -> aiohttp.ClientTimeout:
+    # The gateway has its own deadlines, one timer for all of them; aiohttp keeps the one for
+    # connecting, which only it can see.
+    return aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect_s)
+
+
+def _connector() -> aiohttp.TCPConnector:
+    return aiohttp.TCPConnector(limit=_POOL_SIZE, keepalive_timeout=_POOL_IDLE_S)
+
+
+def _socks_connector(proxy_url: str) -> aiohttp.TCPConnector:
+    # Few gateways need it, and it takes its time to import.
+    from aiohttp_socks import ProxyConnector  # noqa: PLC0415
+
+    # Names are looked up where the proxy is, as with socks5h, a scheme that only curl has.
+    scheme, _, rest = proxy_url.partition("://")
+    url = f"{scheme.removesuffix('h')}://{rest}"
+    connector: aiohttp.TCPConnector = ProxyConnector.from_url(
+        url, limit=_POOL_SIZE, keepalive_timeout=_POOL_IDLE_S, rdns=True
+    )
+    return connector
+
+
 def _unreachable(error: Exception) -> GroxyError:
     detail = f"{type(error).__name__}: {error}"
-    if isinstance(error, asyncio.TimeoutError):
+    if isinstance(error, TimeoutError | ProxyTimeoutError):
         return GroxyError(
             ErrorKind.UPSTREAM_TIMEOUT, "The upstream could not be reached in time.", detail=detail
         )

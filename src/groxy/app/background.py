@@ -1,0 +1,138 @@
+"""What runs beside the requests: reading changes, sharing state, checking, counting, purging.
+
+In: a running application. Out: nothing; each task goes on after any failure of store or state, and
+says in the log what it could not do.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from groxy.app.loading import Loader
+from groxy.app.transports import Transports
+from groxy.core.errors import GroxyError
+from groxy.core.ids import new_id
+from groxy.gateway.deferred import RENEW_EVERY_S, DeferredReplies
+from groxy.observe import logs
+from groxy.routing.accounts import Directory
+from groxy.routing.affinity import Affinity
+from groxy.routing.overseer import Overseer
+from groxy.routing.refresh import Refresher
+from groxy.state._base import CoolDown, SharedState
+from groxy.store.accounts import purge_accounts
+from groxy.store.kept import KeptStore
+
+_WATCH_EVERY_S = 0.4
+"""How often changes by other processes are looked for: they are in force within a second."""
+_LOADS_LAST_S = 3.0
+"""A process that is silent for so long has nothing open any more."""
+_COUNT_EVERY_S = 5.0
+_PURGE_EVERY_S = 600.0
+_GONE_FOR_MS = 24 * 3600 * 1000
+_LEAD_S = 15.0
+_AT_ONCE = 16
+"""Calls to the shared state at the same time: it has as many connections."""
+_LEADER = "refresh"
+
+_log = logs.get_logger("app")
+
+
+async def repeated(every_s: float, what: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do some work again and again; say so when it fails, and go on."""
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            await work()
+        except GroxyError as error:
+            _log.warning("work beside failed", work=what, detail=error.detail or error.message)
+
+
+class Sharing:
+    """Tells other processes what happens here, and learns what happens there."""
+
+    def __init__(self, state: SharedState, directory: Directory, affinity: Affinity) -> None:
+        self._state = state
+        self._directory = directory
+        self._affinity = affinity
+        self._cursor = ""
+        self.process = new_id("proc_")
+
+    async def exchange(self) -> None:
+        """Share rests, loads and homes of conversations once."""
+        directory, state = self._directory, self._state
+        while directory.unshared:
+            news_of_rests = list(islice(directory.unshared.items(), _AT_ONCE))
+            await asyncio.gather(*(self._tell(name, rest) for name, rest in news_of_rests))
+        directory.take_shared(await state.cooling())
+        await state.publish_loads(self.process, directory.loads(), ttl_s=_LOADS_LAST_S)
+        directory.take_loads(await state.loads_of_others(self.process))
+        news, self._affinity.news = self._affinity.news, {}
+        if news:
+            await state.publish_homes(news)
+        self._cursor, homes = await state.homes_since(self._cursor)
+        self._affinity.take(homes)
+
+    async def _tell(self, name: str, rest: CoolDown | None) -> None:
+        unshared = self._directory.unshared
+        await (self._state.warm(name) if rest is None else self._state.cool(name, rest))
+        if name in unshared and unshared[name] is rest:  # else there is newer news of it
+            del unshared[name]
+
+    async def leads(self) -> bool:
+        """Return whether this process does what is done once in a cluster."""
+        return await self._state.take_lease(_LEADER, self.process, ttl_s=_LEAD_S)
+
+    async def leave(self) -> None:
+        """Leave the work to others, and tell them that nothing is open here."""
+        await self._state.drop_lease(_LEADER, self.process)
+        await self._state.publish_loads(self.process, {}, ttl_s=_LOADS_LAST_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """Everything that runs beside the requests."""
+
+    loader: Loader
+    transports: Transports
+    sharing: Sharing
+    overseer: Overseer
+    refresher: Refresher
+    kept: KeptStore
+    deferred: DeferredReplies
+
+    def works(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what is to run, each for ever."""
+        return [
+            repeated(_WATCH_EVERY_S, "reading changes", self._watch),
+            repeated(_WATCH_EVERY_S, "sharing state", self.sharing.exchange),
+            repeated(_WATCH_EVERY_S, "noting standings", self._judge),
+            repeated(_COUNT_EVERY_S, "counting", self.overseer.flush_tallies),
+            repeated(_PURGE_EVERY_S, "purging", self._purge),
+            repeated(RENEW_EVERY_S, "renewing", self._renew),
+            self.refresher.run(self.sharing.leads),
+        ]
+
+    async def _watch(self) -> None:
+        """Read what others changed; let go of accounts whose last request has ended."""
+        loader = self.loader
+        await loader.load_changes()
+        if loader.leaving:
+            loader.leaving = [account for account in loader.leaving if account.in_flight]
+            used = [one.proxy_url for one in (*loader.directory.accounts, *loader.leaving)]
+            await self.transports.close_all_but(used)
+
+    async def _judge(self) -> None:
+        await self.overseer.note_credit()
+        await self.overseer.settle_doubts()
+
+    async def _purge(self) -> None:
+        """Forget what was kept long enough."""
+        now_ms = time.time_ns() // 1_000_000
+        await self.kept.purge(now_ms)
+        await purge_accounts(self.loader.database, now_ms - _GONE_FOR_MS)
+
+    async def _renew(self) -> None:
+        await self.deferred.renew()

@@ -1,0 +1,316 @@
+"""All attempts of one request: candidate by candidate, until one serves.
+
+In: the decoded request and what is wanted of routing. Out: the reply's last bytes, or the failure
+that tells its caller most. A request waits a little for an account to become free; after a failure
+another account tries, as long as nothing has left for the client; one that takes unusually long to
+begin is hedged. Whatever happened is in the trail, and known to routing.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import cast
+
+import msgspec
+
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.tokens import input_tokens
+from groxy.core.usage import Usage
+from groxy.dialects._base import Asked, CallersEnd, Frame
+from groxy.gateway.attempt import AttemptRun, PassOn, Question
+from groxy.gateway.lanes import Lanes
+from groxy.gateway.means import Call, Means
+from groxy.gateway.race import NoRoomError, Race
+from groxy.gateway.vigil import Vigil
+from groxy.ledger.costs import attempt_cost
+from groxy.ledger.trail import Route, RouteCandidate, Trail
+from groxy.routing.router import Candidate, Plan, Wanted
+
+_LOOK_AGAIN_S = 0.25
+"""While waiting for room: rests end without anybody saying so."""
+_CHARS_PER_TOKEN = 4
+_USUAL_OUTPUT_TOKENS = 2000
+"""Expected of a request that names no bound, when the cost of a hedge is estimated."""
+_OUTPUT_BOUNDS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+_bound_decoder = msgspec.json.Decoder(int)
+
+
+class Attempts:
+    """Serves one request."""
+
+    def __init__(
+        self,
+        means: Means,
+        call: Call,
+        trail: Trail,
+        vigil: Vigil,
+        pass_on: PassOn,
+    ) -> None:
+        self._means = means
+        self._call = call
+        self._trail = trail
+        self._vigil = vigil
+        self._pass_on = pass_on
+        self._tokens = len(call.body) // _CHARS_PER_TOKEN
+        self.run: AttemptRun | None = None
+        """The newest attempt; of hedged ones that which serves."""
+        self.has_begun = False
+        """True once an event has left for the client: from then on no other account may try."""
+
+    async def serve(self, asked: Asked, wanted: Wanted) -> bytes:
+        """Ask candidates until one serves; return the reply's last bytes."""
+        question = Question(
+            dialect=self._call.dialect,
+            asked=asked,
+            lanes=self._lanes(asked),
+            conversation=wanted.conversation,
+            counter=self._means.counter,
+            price_of=self._means.price_of,
+            heard=self._vigil.heard,
+        )
+        self._means.hedger.note_request()
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + self._means.limits.capacity_wait_s
+        while True:
+            plan = await self._plan(wanted, patience)
+            try:
+                return await self._follow(plan, question, wanted)
+            except NoRoomError:
+                # Others were quicker: look again, as long as there is time for it.
+                if loop.time() >= patience:
+                    message = "All accounts for this model are busy. Try again in 1 s."
+                    raise GroxyError(ErrorKind.RATE_LIMITED, message, retry_after_s=1) from None
+
+    # ------------------------------------------------------------------------------ who is asked
+
+    async def _plan(self, wanted: Wanted, patience: float) -> Plan:
+        """Return who is to be asked; wait a little if all are at a limit that will be over."""
+        means, loop = self._means, asyncio.get_running_loop()
+        while True:
+            try:
+                plan = means.router.plan(wanted)
+            except GroxyError as error:
+                left_s = patience - loop.time()
+                is_limit = error.kind is ErrorKind.RATE_LIMITED
+                # Told in whole seconds, rounded up.
+                if not is_limit or left_s <= 0.0 or (error.retry_after_s or 0.0) > left_s + 1.0:
+                    raise
+                await self._vigil.attempt(means.directory.room(min(left_s, _LOOK_AGAIN_S)))
+            else:
+                self._trail.route = _route_of(plan, means.router.strategy.value)
+                return plan
+
+    async def _follow(self, plan: Plan, question: Question, wanted: Wanted) -> bytes:
+        """Ask the candidates of a plan, one after the other."""
+        failures: list[GroxyError] = []
+        candidates = list(plan.candidates)
+        rotation = self._means.limits.rotation
+        while candidates:
+            candidate = candidates.pop(0)
+            try:
+                served, last_bytes = await self._ask(question, candidate, candidates)
+            except NoRoomError:
+                continue
+            except GroxyError as error:
+                failures.append(error)
+                status = self._trail.attempts[-1].status if self._trail.attempts else 0
+                if self.has_begun or self._vigil.is_over:
+                    raise
+                if not rotation.may_try_another(error, status):
+                    raise
+                if candidates and (pause_s := rotation.pause_s(error, len(failures))):
+                    await self._vigil.attempt(asyncio.sleep(pause_s))
+            else:
+                self._note_served(wanted, served)
+                return last_bytes
+        if not failures:
+            raise NoRoomError
+        raise _most_telling(failures)
+
+    async def _ask(
+        self, question: Question, candidate: Candidate, others: list[Candidate]
+    ) -> tuple[Candidate, bytes]:
+        """Ask one candidate, and a second one if the first takes too long to begin."""
+        hedger = self._means.hedger
+        if hedger.is_on and others:
+            cost_ticks = self._expected_cost(question.asked, candidate)
+            delay_s = hedger.delay_s(candidate.model_sent, cost_ticks)
+            if delay_s is not None:
+                race = Race(self, lambda one: self.begin(question, one), others)
+                return await race.run(candidate, delay_s)
+        run = self.begin(question, candidate)
+        run.watched = self._vigil.attempt
+        return candidate, await self.finish(run, self.pass_on)
+
+    async def pass_on(self, piece: bytes) -> None:
+        """Pass on a piece of the stream that serves."""
+        self.has_begun = True
+        await self._pass_on(piece)
+
+    # ------------------------------------------------------------------------------ one attempt
+
+    def begin(self, question: Question, candidate: Candidate) -> AttemptRun:
+        """Begin an attempt; raise `NoRoomError` when the account has become too busy for it."""
+        account = candidate.account
+        mode = candidate.target.mode
+        directory = self._means.directory
+        if not directory.begin(account, candidate.model_sent, mode, self._tokens):
+            raise NoRoomError
+        attempt = self._trail.begin_attempt(
+            upstream=account.upstream.name,
+            account_id=account.id,
+            model_sent=candidate.model_sent,
+        )
+        run = self.run = AttemptRun(question, candidate, attempt)
+        self._trail.upstream_dialect = candidate.dialect
+        return run
+
+    async def finish(self, run: AttemptRun, pass_on: PassOn) -> bytes:
+        """Run an attempt that has begun, and note how it went."""
+        account, directory = run.candidate.account, self._means.directory
+        model = run.candidate.model_sent
+        try:
+            last_bytes = await (run.stream(pass_on) if self._trail.is_stream else run.whole())
+        except GroxyError as error:
+            directory.note_failure(account, error, model)
+            if error.kind is ErrorKind.UPSTREAM_LIMITED and error.retry_after_s is None:
+                rest = account.model_rests.get(model)
+                if rest is not None:
+                    error.retry_after_s = rest.until - directory.now()
+            self._log_failure(run, error)
+            raise
+        except asyncio.CancelledError:
+            if run.ended_by is not None:
+                directory.note_failure(account, run.ended_by, model)
+            raise
+        finally:
+            directory.end(account, _total(run.attempt.usage) - self._tokens)
+            self._count(run)
+        directory.note_success(account, model)
+        return last_bytes
+
+    def _count(self, run: AttemptRun) -> None:
+        tally, attempt = run.candidate.account.tally, run.attempt
+        tally.tokens += _total(attempt.usage)
+        tally.cost_ticks += attempt.cost_ticks
+
+    def _log_failure(self, run: AttemptRun, error: GroxyError) -> None:
+        account = run.candidate.account
+        self._means.log.info(
+            "attempt failed",
+            request=self._call.request_id,
+            account=account.id,
+            upstream=account.upstream.name,
+            outcome=error.kind.value,
+            detail=error.detail,
+        )
+
+    def _note_served(self, wanted: Wanted, candidate: Candidate) -> None:
+        attempt = self._trail.last
+        if attempt is None:
+            return
+        first_event_s = attempt.first_event - attempt.began
+        self._means.router.note_served(
+            wanted,
+            candidate,
+            first_event_s=first_event_s,
+            output_tokens=attempt.usage.output_tokens,
+            duration_s=attempt.ended - attempt.began,
+        )
+        if self._means.hedger.is_on:
+            self._means.hedger.note_begun(candidate.model_sent, first_event_s)
+
+    # ------------------------------------------------------------------------------------- parts
+
+    def _expected_cost(self, asked: Asked, candidate: Candidate) -> int | None:
+        """Return what asking a candidate may cost, in ticks; None when that is not known."""
+        model = candidate.target.model
+        price = model.price if model else None
+        usage = Usage(input_tokens=self._tokens, output_tokens=_most_output(asked))
+        return None if price is None else attempt_cost(usage, price, is_cached=False)[0]
+
+    def _lanes(self, asked: Asked) -> Lanes:
+        means, call = self._means, self._call
+        owner = call.caller.key_id
+
+        def count_input() -> int:
+            # Only dialects that others carry tell tokens before the upstream does.
+            return input_tokens(cast("CallersEnd", call.dialect).canonical(asked), means.counter)
+
+        return Lanes(
+            call.dialect,
+            asked,
+            Frame(
+                reply_id=call.request_id.removeprefix("req_"),
+                created=self._trail.at_ms // 1000,
+                count_input=count_input,
+                counting=means.limits.counting,
+            ),
+            ends=means.ends,
+            fetch=means.fetch,
+            thoughts=lambda call_ids: means.memory.thoughts(call_ids, owner),
+        )
+
+    # -------------------------------------------------------------------------------- for a race
+
+    def serves(self, run: AttemptRun) -> None:
+        """Note that of several attempts this one serves."""
+        self.run = run
+        self._trail.serving = run.attempt
+        self._trail.upstream_dialect = run.candidate.dialect
+
+    async def watch(self, work: Coroutine[None, None, None]) -> None:
+        """Wait for work of several attempts; ends with the error of a deadline or a lost client."""
+        await self._vigil.attempt(work)
+
+    def may_hedge(self) -> bool:
+        """Return whether one more request may be hedged now."""
+        return self._means.hedger.take()
+
+
+def _total(usage: Usage) -> int:
+    return usage.input_tokens + usage.output_tokens
+
+
+def _most_output(asked: Asked) -> int:
+    """Return how many tokens a request lets the model write."""
+    for name in _OUTPUT_BOUNDS:
+        raw = asked.fields.get(name)
+        if raw is not None:
+            try:
+                return max(_bound_decoder.decode(raw), 0)
+            except msgspec.MsgspecError:
+                break
+    return _USUAL_OUTPUT_TOKENS
+
+
+def _route_of(plan: Plan, strategy: str) -> Route:
+    """Return how a plan came about, for the trail."""
+    scores = plan.notes.scores
+    return Route(
+        strategy=strategy,
+        of=plan.of,
+        home=plan.home,
+        candidates=[
+            RouteCandidate(
+                account=one.account.id,
+                model=one.model_sent,
+                dialect=one.dialect,
+                score=scores.get(one.account.id, 0.0),
+            )
+            for one in plan.candidates
+        ],
+        passed=plan.notes.passed,
+    )
+
+
+def _most_telling(failures: Sequence[GroxyError]) -> GroxyError:
+    """Return the failure that helps a caller most, when every candidate failed.
+
+    What the caller can mend comes first, then what waiting mends (the shortest wait), then the
+    last that happened.
+    """
+    for kind in (ErrorKind.UNSUPPORTED, ErrorKind.UPSTREAM_LIMITED):
+        found = [error for error in failures if error.kind is kind]
+        if found:
+            return min(found, key=lambda error: error.retry_after_s or 0.0)
+    return failures[-1]

@@ -1,0 +1,67 @@
+"""What a gateway works with: its parts and the settings of attempts, handed in by `app`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from groxy.core.money import Price
+from groxy.core.tokens import TokenCounter
+from groxy.dialects._base import Counting, Dialect, UpstreamsEnd
+from groxy.gateway.hedging import Hedger
+from groxy.gateway.lanes import Fetch
+from groxy.gateway.memory import Memory
+from groxy.gateway.rotation import Rotation
+from groxy.gateway.vigil import Deadlines
+from groxy.ledger.journal import Journal
+from groxy.observe.logs import Logger, get_logger
+from groxy.observe.metrics import Metrics
+from groxy.policy.keys import Caller
+from groxy.routing.accounts import Directory
+from groxy.routing.router import Router
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as `api` hands it in: who asks what, in which dialect."""
+
+    request_id: str
+    dialect: Dialect
+    caller: Caller
+    body: bytes
+    conversation: str = ""
+    """The caller's own word for the conversation, from a header."""
+    app_title: str = ""
+    app_url: str = ""
+    """The application that asks, as it says itself (OpenRouter's X-Title and HTTP-Referer)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The settings of attempts and streams."""
+
+    deadlines: Deadlines
+    streams_by_default: bool
+    logs_requests: bool
+    counting: Counting = Counting.OPENAI
+    rotation: Rotation = field(default_factory=Rotation)
+    capacity_wait_s: float = 0.0
+    """How long a request waits for an account to become free."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Means:
+    """See the module."""
+
+    router: Router
+    directory: Directory
+    journal: Journal
+    metrics: Metrics
+    counter: TokenCounter
+    price_of: Callable[[str], Price | None]
+    limits: Limits
+    ends: Mapping[str, UpstreamsEnd]
+    """The dialects that upstreams are asked in on behalf of others, by name."""
+    memory: Memory
+    fetch: Fetch
+    hedger: Hedger = field(default_factory=Hedger)
+    log: Logger = field(default_factory=lambda: get_logger("gateway"))
