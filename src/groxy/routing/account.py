@@ -133,7 +133,9 @@ class Account:
     elsewhere: Load = _NO_LOAD
     """What other processes have on it."""
     failures: int = 0
-    """Failed attempts in a row."""
+    """Failed attempts in a row; a crowd that fails together counts as one."""
+    is_probed: bool = False
+    """True while the first request after a doubt tries whether it is well again."""
     rejections: int = 0
     """How often in a row its credential was rejected although a check found it good."""
     rest_until: float = 0.0
@@ -181,6 +183,20 @@ class Account:
                 self.clear_rests()
         self.note_terms()
 
+    def place(self) -> object:
+        """Return what decides which requests it may serve, whatever the moment."""
+        terms, own = self.terms, self.credentials
+        return (
+            self.name,
+            self.upstream,
+            self.pool,
+            own.base_url,
+            own.options,
+            terms.models,
+            terms.priority,
+            self.models,
+        )
+
     # -------------------------------------------------------------------------------- how it stands
 
     def status(self, now: float) -> Status:
@@ -210,6 +226,7 @@ class Account:
     def clear_rests(self) -> None:
         """Forget every rest and what led to it."""
         self.failures = self.rejections = 0
+        self.is_probed = False
         self.rest_until, self.rest_reason = 0.0, None
         self.model_rests, self.model_limits = {}, {}
         self.health = max(self.health, 0.5)

@@ -85,15 +85,20 @@ class Directory:
     def change(self, accounts: Iterable[Account], gone: Iterable[str]) -> list[Account]:
         """Take in accounts that are new or other than before; return those that are gone."""
         left = [self._accounts.pop(name) for name in gone if name in self._accounts]
+        moves = bool(left)
         for account in accounts:
             before = self._accounts.get(account.id)
             if before is not None:
                 # It keeps its state, its open requests and what is counted of it.
+                place = before.place()
                 before.become(account)
-                continue
-            account.models = self._shared_list(account.models)
-            self._accounts[account.id] = account
-        self.generation += 1
+                moves = moves or before.place() != place
+            else:
+                account.models = self._shared_list(account.models)
+                self._accounts[account.id] = account
+                moves = True
+        # Finding out anew who can serve what takes long where there are many accounts.
+        self.generation += moves
         self.wake()
         return left
 
@@ -124,6 +129,7 @@ class Directory:
             # The first one after a rest tries whether it is well again; the others wait for that.
             account.rest_until = now + self.rules.down_s
             account.rest_reason = ErrorKind.UPSTREAM_DOWN
+            account.is_probed = True
         account.begin(mode, tokens, now)
         self._busy.add(account)
         return True
@@ -145,6 +151,7 @@ class Directory:
         now = tally.last_used = self.now()
         account.note_health(went_well=True)
         account.rejections = 0
+        account.is_probed = False
         # What was sent before the credit ran out says nothing of it.
         if account.standing is Status.COOLING and not account.is_resting(now):
             account.stand(Status.ACTIVE, "", now)
@@ -184,8 +191,11 @@ class Directory:
         is_late = account.is_resting(now)
         if is_late and error.kind in SOFT:
             return
-        if not is_late:
+        # Nor is what fails together with others while there is a doubt already.
+        is_one_of_many = error.kind in SOFT and account.is_doubtful(now) and not account.is_probed
+        if not is_late and not is_one_of_many:
             account.failures += 1
+        account.is_probed = False
         times = account.failures
         if error.kind is ErrorKind.UPSTREAM_AUTH:
             account.rejections += not is_late

@@ -7,6 +7,8 @@ accounts or know how they are: who comes first is decided in `choice`.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from groxy.routing.account import Account
 from groxy.routing.model import Capability, Model
 from groxy.routing.pools import Pool, pools_for
@@ -38,8 +40,7 @@ class Target:
     """Which of an account's quotas counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """An account that can serve a model."""
 
     account: Account

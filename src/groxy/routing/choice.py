@@ -11,9 +11,10 @@ all, and 10,000 accounts cost no more than 10 (the power of two choices, Mitzenm
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from operator import itemgetter
+
+import msgspec
 
 from groxy.core.preferences import SortBy
 from groxy.routing.account import Account
@@ -45,13 +46,12 @@ class Strategy(Enum):
     RANDOM = "random"
 
 
-@dataclass(slots=True)
-class Notes:
+class Notes(msgspec.Struct):
     """Why the choice fell as it did, for the request's trail."""
 
-    scores: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, float] = msgspec.field(default_factory=dict)
     """By account, where there was something to choose: the less the better."""
-    passed: list[tuple[str, str]] = field(default_factory=list)
+    passed: list[tuple[str, str]] = msgspec.field(default_factory=list)
     """Accounts that were looked at and could not serve, and why; a few at most."""
 
     def note(self, account: Account, why: str) -> None:
@@ -116,15 +116,14 @@ class Group:
 Groups = tuple[Group, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Look(msgspec.Struct, frozen=True, kw_only=True):
     """One look at accounts: how many are wanted, when, and by what they are compared."""
 
     most: int
     now: float
     sort: SortBy | None = None
     strategy: Strategy = Strategy.QUOTA
-    notes: Notes = field(default_factory=Notes)
+    notes: Notes = msgspec.field(default_factory=Notes)
 
 
 def choose(groups: Groups, look: Look) -> list[Candidate]:

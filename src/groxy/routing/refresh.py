@@ -22,7 +22,12 @@ from groxy.upstreams._base import KeyFacts
 
 _LOOK_EVERY_S = 1.0
 _WRITE_AFTER = 100
+_LOOKS_AT_ONCE = 5000
+"""Accounts looked at before others get their turn."""
 _BLOCKED = "key_blocked"
+_RETRY_S = 60.0
+_LONGEST_RETRY_S = 3600.0
+_DOUBLINGS = 6
 _CHANGED = "the account was changed or removed meanwhile; refresh it again"
 
 Lead = Callable[[], Awaitable[bool]]
@@ -63,6 +68,9 @@ class Refresher:
         self._store = store
         self.schedule = schedule
         self._due: dict[str, float] = {}
+        """When to ask again, by account."""
+        self._misses: dict[str, int] = {}
+        """How often in a row an upstream told nothing of an account."""
         self._look = asyncio.Event()
         self._log = get_logger("routing")
 
@@ -74,7 +82,7 @@ class Refresher:
         """Refresh accounts when they are due, for ever, as long as this process leads."""
         while True:
             self._look.clear()
-            due = self._due_accounts()
+            due = await self._due_accounts()
             if due and await self._leads(lead):
                 await self.refresh(due)
             with suppress(TimeoutError):
@@ -88,11 +96,13 @@ class Refresher:
             self._log.warning("nobody leads the refresh", detail=error.detail)
             return False
 
-    def _due_accounts(self) -> list[Account]:
+    async def _due_accounts(self) -> list[Account]:
         """Return accounts that nothing was asked of yet, or whose time has come."""
         now, every_s = self._directory.now(), self.schedule.every_s
         due = []
-        for account in self._directory.accounts:
+        for index, account in enumerate(self._directory.accounts):
+            if index % _LOOKS_AT_ONCE == 0:
+                await asyncio.sleep(0)
             if account.standing is Status.DISABLED:
                 continue
             if account.checked_at == 0.0 or (every_s and now >= self._due_at(account, every_s)):
@@ -100,12 +110,26 @@ class Refresher:
         return due
 
     def _due_at(self, account: Account, every_s: float) -> float:
-        # Drawn anew after each refresh, so that accounts added together do not stay together.
-        spread = self._due.get(account.id)
-        if spread is None:
-            jitter = self.schedule.jitter
-            spread = self._due[account.id] = random.uniform(1 - jitter, 1 + jitter)  # noqa: S311 - a time, not a secret
-        return account.checked_at + every_s * spread
+        due = self._due.get(account.id)
+        if due is None:
+            due = self._due[account.id] = account.checked_at + self._spread(every_s)
+        return due
+
+    def _spread(self, every_s: float) -> float:
+        # Drawn anew each time, so that accounts added together do not stay together.
+        jitter = self.schedule.jitter
+        return every_s * random.uniform(1 - jitter, 1 + jitter)  # noqa: S311 - a time, no secret
+
+    def _put_off(self, account: Account, *, was_told: bool) -> None:
+        """Note when to ask again: soon after an upstream that could not be reached."""
+        if len(self._due) > 2 * len(self._directory) + 1:  # accounts that have gone
+            self._due, self._misses = {}, {}
+        misses = 0 if was_told else self._misses.get(account.id, 0) + 1
+        self._misses[account.id] = misses
+        wait_s = self.schedule.every_s
+        if misses:
+            wait_s = min(wait_s or _LONGEST_RETRY_S, _RETRY_S * 2.0 ** min(misses - 1, _DOUBLINGS))
+        self._due[account.id] = self._directory.now() + self._spread(wait_s)
 
     async def refresh(
         self,
@@ -140,6 +164,16 @@ class Refresher:
             for account in accounts:
                 tasks.create_task(one(account))
         await self._write(unwritten)
+        failed = [one for one in found.values() if one.error]
+        if failed:
+            first = failed[0]
+            self._log.info(
+                "accounts not refreshed",
+                count=len(failed),
+                of=len(found),
+                account=first.account_id,
+                detail=first.error,
+            )
         return [found[account.id] for account in accounts if account.id in found]
 
     async def _write(self, unwritten: list[StandingChange]) -> None:
@@ -179,6 +213,7 @@ class Refresher:
         except GroxyError as error:  # the store is out of reach; the next refresh finds it again
             errors.append(error)
         self._take(account, facts, models)
+        self._put_off(account, was_told=count > 0)
         return self._told(account, facts, errors, count)
 
     def _take(
@@ -199,7 +234,6 @@ class Refresher:
                     account.windows[mode] = window
             account.note_terms()
         account.checked_at = self._directory.now()
-        self._due.pop(account.id, None)
 
     def _told(
         self, account: Account, facts: KeyFacts | None, errors: list[GroxyError], count: int
@@ -208,7 +242,7 @@ class Refresher:
         note = facts.note if facts is not None else ""
         error = "; ".join(_words(error) for error in errors)
         if errors:
-            self._log.info("account not refreshed", account=account.id, detail=error)
+            self._log.debug("account not refreshed", account=account.id, detail=error)
         account.note = error or note
         change = standing_of(
             account, windows=account.windows, note=account.note, checked_at=account.checked_at

@@ -7,7 +7,7 @@ now (`choice`, with the account that served the conversation before in front).
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace as replace_look
+from dataclasses import dataclass, field
 
 import msgspec
 from msgspec.structs import replace
@@ -262,7 +262,7 @@ class Router:
         lists: list[list[Candidate]] = []
         seen: set[tuple[str, str]] = set()
         for place, able in enumerate(ables):
-            own = replace_look(look, most=most, sort=able.sort)
+            own = replace(look, most=most, sort=able.sort)
             chosen = choose(able.groups, own) if place else self._chosen(able, wanted, own)
             fresh = [one for one in chosen if (one.account.id, one.model_sent) not in seen]
             seen.update((one.account.id, one.model_sent) for one in fresh)
