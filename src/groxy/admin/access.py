@@ -1,0 +1,120 @@
+"""Who may use the admin API: operators, by their key.
+
+In: a request. Out: the same, with who asks in its scope, or BAD_KEY. A key in the address
+(`?app_key=`) is taken out of the scope before anything else reads it, so that no log line, error or
+audit entry can have it. Nothing below is reached without a key, but by a command of this very
+process: see `vouch`.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+from urllib.parse import unquote_plus
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from groxy.admin.desk import Desk
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.policy.keys import presented_key
+from groxy.wire.asgi import AsgiApp, Receive, Scope, Send
+
+_IN_SCOPE = "groxy.operator"
+_QUERY_KEY = "app_key"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """Who asks, and in which request: the actor of an audit entry."""
+
+    key_id: str
+    name: str
+    request_id: str = ""
+
+
+COMMAND_LINE = Operator(key_id="command-line", name="command line")
+"""Whoever may read the data folder: `groxy account` needs no key where it needs no network."""
+
+
+def vouch(scope: Scope) -> None:
+    """Let a request through whose scope was made in this process, for `COMMAND_LINE`.
+
+    That cannot be done over the network: clients choose bytes in places of their own (path, query,
+    headers, body), and no server makes an `Operator` of any.
+    """
+    scope[_IN_SCOPE] = COMMAND_LINE
+
+
+def operator_of(request: Request) -> Operator:
+    """Return who asks; `Access` has put it there."""
+    operator: Operator = request.scope[_IN_SCOPE]
+    return operator
+
+
+Actor = Annotated[Operator, Depends(operator_of)]
+"""An endpoint's parameter `actor: Actor` is who asks."""
+
+
+class Access:
+    """Lets operators through to the admin API, and nobody else."""
+
+    def __init__(self, desk: Desk, app: AsgiApp) -> None:
+        self._desk = desk
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; raise BAD_KEY for any but an operator's."""
+        in_query = _take_from_query(scope)
+        if scope.get(_IN_SCOPE) is COMMAND_LINE:
+            request_id = scope.get("groxy.request_id", "")
+            scope[_IN_SCOPE] = replace(COMMAND_LINE, request_id=request_id)
+        else:
+            scope[_IN_SCOPE] = self._identify(scope, in_query)
+        await self._app(scope, receive, send)
+
+    def _identify(self, scope: Scope, in_query: list[str]) -> Operator:
+        keys = [*_keys_in_headers(scope)]
+        if self._desk.takes_key_in_query():
+            keys += in_query
+        elif in_query and not keys:
+            message = (
+                "The key is not taken from the address here (setting admin.query_key is off). "
+                "Send `Authorization: Bearer <key>`."
+            )
+            raise GroxyError(ErrorKind.BAD_KEY, message)
+        if len(set(keys)) > 1:
+            raise GroxyError(ErrorKind.BAD_KEY, "Two different keys were sent. Send one of them.")
+        caller = self._desk.operators.identify(None, keys[0] if keys else None)
+        return Operator(
+            key_id=caller.key_id, name=caller.name, request_id=scope.get("groxy.request_id", "")
+        )
+
+
+def _keys_in_headers(scope: Scope) -> list[str]:
+    """Return each key that a header has, of repeated headers too."""
+    keys = []
+    for name, value in scope["headers"]:
+        text = value.decode("latin-1")
+        if name == b"authorization":
+            keys.append(presented_key(text, None))
+        elif name == b"x-api-key":
+            keys.append(presented_key(None, text))
+    return [key for key in keys if key]
+
+
+def _take_from_query(scope: Scope) -> list[str]:
+    """Return the keys in the address, and leave an address without them in the scope.
+
+    What else is in it stays as it came, byte for byte.
+    """
+    query: bytes = scope.get("query_string", b"")
+    keys: list[str] = []
+    rest: list[bytes] = []
+    for part in query.split(b"&"):
+        name, _, value = part.decode("latin-1").partition("=")
+        if unquote_plus(name) == _QUERY_KEY:
+            keys.append(unquote_plus(value).strip())
+        else:
+            rest.append(part)
+    if keys:
+        scope["query_string"] = b"&".join(rest)
+    return [key for key in keys if key]
