@@ -1,7 +1,8 @@
 """What choosing an account costs: `Router.plan` with few and very many accounts.
 
 In: nothing but the command line. Out: microseconds for each plan, as a table or JSON. No network,
-no database. The accounts are spread over the three pools.
+no database. The accounts are spread over the three pools. It is the time of the processor that
+counts, so that neighbours on the same machine matter little.
 
     python bench/selection.py --accounts 10 1000
 """
@@ -12,15 +13,20 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from asks import MODEL
 
 from groxy import upstreams
 from groxy.core.errors import ErrorKind
-from groxy.routing.accounts import Account, Directory
+from groxy.core.quota import QuotaWindow
+from groxy.core.terms import Terms
+from groxy.routing.account import Account
+from groxy.routing.accounts import Directory
+from groxy.routing.candidate import OFFICIAL
 from groxy.routing.catalog import Catalog
 from groxy.routing.pools import Pool
-from groxy.routing.router import Router, Wanted
+from groxy.routing.router import Router, Strategy, Wanted
 from groxy.upstreams._base import Credentials
 from groxy.wire.http import HttpTransport
 
@@ -32,13 +38,20 @@ _COLUMNS = {
     "all_well_us": "all are well",
     "quarter_rests_us": "a quarter rests",
     "pool_rests_us": "the first pool rests",
+    "all_but_one_rest_us": "all but one rest",
+    "bounds_us": "bounds",
+    "full_us": "nine of ten at a bound",
+    "windows_us": "windows",
+    "weights_us": "weights",
+    "random_us": "random",
     "after_a_change_us": "first plan after a change",
 }
 
 
-def _accounts(count: int) -> list[Account]:
+def _accounts(count: int, terms: Sequence[Terms], changes: dict[str, Any]) -> list[Account]:
     upstream = upstreams.discover()["xai"]
     pools = tuple(Pool)
+    transport = HttpTransport.create(connect_timeout_s=1.0)
     return [
         Account(
             id=f"account-{number}",
@@ -46,10 +59,12 @@ def _accounts(count: int) -> list[Account]:
             upstream=upstream,
             pool=pools[number % len(pools)],
             credentials=Credentials(api_key="sk-bench"),
-            transport=HttpTransport.create(connect_timeout_s=1.0),
+            transport=transport,
             origin="bench",
             headers={},
             models=frozenset({MODEL}),
+            terms=terms[number % len(terms)],
+            **changes,
         )
         for number in range(count)
     ]
@@ -59,41 +74,88 @@ def _median_us(work: Callable[[], object], times: int) -> float:
     """Return what one call takes, in microseconds: the median of a few rounds."""
     rounds: list[float] = []
     for _ in range(_ROUNDS):
-        began = time.perf_counter()
+        began = time.thread_time()
         for _ in range(times):
             work()
-        rounds.append((time.perf_counter() - began) / times * 1e6)
+        rounds.append((time.thread_time() - began) / times * 1e6)
     return statistics.median(rounds)
+
+
+class _Scene:
+    """A router over accounts that are all alike, apart from their terms."""
+
+    def __init__(
+        self,
+        count: int,
+        *terms: Terms,
+        strategy: Strategy = Strategy.QUOTA,
+        **changes: Any,
+    ) -> None:
+        self.directory = Directory()
+        self.directory.replace(_accounts(count, terms or (Terms(),), changes))
+        self.router = Router(Catalog.load({}), self.directory, max_candidates=3, strategy=strategy)
+
+    def plan(self) -> object:
+        return self.router.plan(_WANTED)
+
+    def plan_anew(self) -> object:
+        self.directory.generation += 1
+        return self.router.plan(_WANTED)
+
+    def plan_us(self, times: int) -> float:
+        """Return what a plan takes when all that can be remembered is."""
+        self.plan()
+        return _median_us(self.plan, times)
+
+    def rest(self, accounts: Sequence[Account]) -> None:
+        """Let accounts rest for longer than the measurement takes."""
+        for account in accounts:
+            account.rest_until = self.directory.now() + _REST_S
+            account.rest_reason = ErrorKind.UPSTREAM_LIMITED
 
 
 def measure(count: int, times: int) -> dict[str, float]:
     """Return microseconds for a plan among `count` accounts."""
-    directory = Directory()
-    directory.replace(_accounts(count))
-    router = Router(Catalog.load({}), directory, max_candidates=3)
-
-    def plan() -> object:
-        return router.plan(_WANTED)
-
-    def plan_anew() -> object:
-        directory.generation += 1
-        return router.plan(_WANTED)
-
-    plan()
-    row = {"accounts": count, "all_well_us": _median_us(plan, times)}
-    row["after_a_change_us"] = _median_us(plan_anew, _FRESH)
-    until = directory.now() + _REST_S
-    _rest(directory.accounts[::4], until)
-    row["quarter_rests_us"] = _median_us(plan, times)
-    # The first choice of the model measured: all its accounts are at their rate limit at once.
-    _rest([account for account in directory.accounts if account.pool is Pool.BASIC], until)
-    row["pool_rests_us"] = _median_us(plan, times)
+    row: dict[str, float] = {"accounts": count}
+    row |= _of_rests(count, times)
+    row |= _of_bounds(count, times)
+    weighty = [Terms(weight=weight) for weight in (1, 5, 100)]
+    row["weights_us"] = _Scene(count, *weighty).plan_us(times)
+    row["random_us"] = _Scene(count, *weighty, strategy=Strategy.RANDOM).plan_us(times)
     return row
 
 
-def _rest(accounts: Sequence[Account], until: float) -> None:
-    for account in accounts:
-        account.rest_until, account.rest_reason = until, ErrorKind.UPSTREAM_LIMITED
+def _of_rests(count: int, times: int) -> dict[str, float]:
+    """Measure with more and more accounts that rest."""
+    scene = _Scene(count)
+    accounts = scene.directory.accounts
+    row = {"all_well_us": scene.plan_us(times)}
+    row["after_a_change_us"] = _median_us(scene.plan_anew, _FRESH)
+    scene.rest(accounts[::4])
+    row["quarter_rests_us"] = scene.plan_us(times)
+    # The first choice of the model measured: all its accounts are at their rate limit at once.
+    scene.rest([account for account in accounts if account.pool is Pool.BASIC])
+    row["pool_rests_us"] = scene.plan_us(times)
+    scene.rest(accounts)
+    accounts[count // 2].rest_until = 0.0
+    row["all_but_one_rest_us"] = scene.plan_us(times)
+    return row
+
+
+def _of_bounds(count: int, times: int) -> dict[str, float]:
+    """Measure with bounds that have to be looked at."""
+    bounds = Terms(rpm=1_000_000, tpm=1_000_000_000)
+    scene = _Scene(count, bounds, most_in_flight=10)
+    row = {"bounds_us": scene.plan_us(times)}
+    for number, account in enumerate(scene.directory.accounts):
+        account.in_flight = 3 if number % 10 == 0 else 10
+    row["full_us"] = scene.plan_us(times)
+    scene = _Scene(count)
+    for account in scene.directory.accounts:
+        account.windows[OFFICIAL] = QuotaWindow(remaining=300, total=400, window_s=7200)
+        account.note_terms()
+    row["windows_us"] = scene.plan_us(times)
+    return row
 
 
 def table(rows: Sequence[dict[str, float]]) -> str:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.routing.accounts import Account, Directory
+from groxy.routing.account import Account
+from groxy.routing.accounts import Directory
 from groxy.routing.catalog import Catalog
 from groxy.routing.pools import Pool
 from groxy.routing.router import Plan, Router, Wanted

@@ -197,4 +197,4 @@ def test_what_was_served_is_measured():
     serve(router, planned(router, "grok-4.3").candidates[0], "")
 
     assert (one.first_event_s, one.tokens_per_s) == (0.1, 20.0)
-    assert len(router._affinity) == 0
+    assert len(router.affinity) == 0

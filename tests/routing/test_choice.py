@@ -2,16 +2,23 @@ import random
 import time
 import timeit
 from collections import Counter
+from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 
 from groxy.core.errors import ErrorKind
 from groxy.core.preferences import Preferences, SortBy
+from groxy.core.quota import QuotaWindow
+from groxy.core.terms import Terms
 from groxy.routing import choice as module
-from groxy.routing.choice import choose, share_out
+from groxy.routing.account import Rest, Status
+from groxy.routing.choice import Group, Look, Strategy, choose, share_out
+from groxy.routing.router import Router
 from tests.routing.fleet import (
     AUTH,
     BASIC,
+    CATALOG,
     DOWN,
     HEAVY,
     LIMITED,
@@ -19,6 +26,7 @@ from tests.routing.fleet import (
     SUPER,
     Clock,
     account,
+    directory_of,
     ids,
     listing,
     names,
@@ -162,7 +170,7 @@ def test_a_thousand_plans_spread_evenly_over_idle_accounts(size):
     assert all(0.7 * fair < count < 1.3 * fair for count in firsts.values())
 
 
-@pytest.mark.parametrize("size", [2, 7, 12])
+@pytest.mark.parametrize("size", [2, 7, 8])
 def test_requests_that_stay_open_are_spread_to_the_last_one(size):
     accounts = [account(f"{number}") for number in range(size)]
     router = router_of(*accounts)
@@ -263,6 +271,228 @@ def test_the_models_of_ten_thousand_accounts_are_listed_in_no_time():
     assert time.perf_counter() - began < 0.5
 
 
+def test_the_only_fit_one_of_ten_thousand_is_found_by_speed_too():
+    accounts = [rest(one, 60, LIMITED) for one in many()]
+    rest(accounts[4321], 0, None)
+    router = router_of(*accounts)
+    plans = [
+        ids(planned(router, "grok-4.3", preferences=Preferences(sort=SortBy.LATENCY)))
+        for _ in range(5)
+    ]
+
+    assert plans == [["4321"]] * 5
+
+
+def test_the_only_one_of_ten_thousand_accounts_that_is_not_at_its_bound_is_found():
+    accounts = many(most_in_flight=2, in_flight=2)
+    accounts[4321].in_flight = 1
+
+    assert ids(planned(router_of(*accounts), "grok-4.3")) == ["4321"]
+
+
+def test_an_account_that_came_to_its_bound_a_moment_ago_does_not_hide_the_others():
+    """A look at very many is remembered for a while; what it found is looked at again."""
+    accounts = many(most_in_flight=2, in_flight=2)
+    for one in accounts[:40]:
+        one.in_flight = 1
+    router = router_of(*accounts)
+    planned(router, "grok-4.3")
+    for one in accounts[:39]:
+        one.in_flight = 2
+
+    assert {tuple(ids(planned(router, "grok-4.3"))) for _ in range(20)} == {("39",)}
+
+
+@pytest.mark.parametrize("size", [9, 100, 1000])
+def test_an_account_that_is_free_again_is_seen_soon(size):
+    clock = Clock()
+    accounts = [account(f"{number}", most_in_flight=1, in_flight=1) for number in range(size)]
+    router = router_of(*accounts, clock=clock)
+    refusal(router, "grok-4.3")
+    accounts[size // 2].in_flight = 0
+    clock.turn(0.02)
+
+    assert ids(planned(router, "grok-4.3")) == [f"{size // 2}"]
+
+
+# --------------------------------------------------------------------- priority, bounds, weight
+
+
+def test_a_higher_priority_goes_first_within_a_pool():
+    accounts = [
+        account("basic low", pool=BASIC, terms=Terms(priority=-5)),
+        account("basic high", pool=BASIC, terms=Terms(priority=7), in_flight=50),
+        account("heavy highest", terms=Terms(priority=1000)),
+        account("basic usual", pool=BASIC),
+    ]
+    plan = planned(router_of(*accounts, most=4), "basic-plain")
+
+    assert ids(plan) == ["basic high", "basic usual", "basic low", "heavy highest"]
+
+
+WINDOW = QuotaWindow(remaining=0, total=5, window_s=60, reset_at=Clock().at + 20)
+AT_A_BOUND: dict[str, dict[str, Any]] = {
+    "in_flight": {"most_in_flight": 3, "in_flight": 3},
+    "model_cooling": {"model_rests": {"grok-4.3": Rest(Clock().at + 9, LIMITED)}},
+    "quota": {"windows": {"official": WINDOW}},
+}
+
+
+@pytest.mark.parametrize("why", AT_A_BOUND)
+def test_an_account_at_a_bound_is_left_out_and_the_reason_is_noted(why):
+    plan = planned(router_of(account("bound", **AT_A_BOUND[why]), account("fit")), "grok-4.3")
+
+    assert (ids(plan), plan.notes.passed) == (["fit"], [("bound", why)])
+
+
+@pytest.mark.parametrize("why", AT_A_BOUND)
+def test_a_doubtful_account_at_a_bound_is_left_out_too(why):
+    doubtful = rest(account("bound", **AT_A_BOUND[why]), 5, DOWN)
+
+    assert ids(planned(router_of(doubtful, account("fit")), "grok-4.3")) == ["fit"]
+
+
+def test_when_all_are_at_a_bound_the_caller_is_told_to_come_back():
+    accounts = [account(why.replace("_", "-"), **own) for why, own in AT_A_BOUND.items()]
+    error = refusal(router_of(*accounts), "grok-4.3")
+
+    assert (error.kind, error.retry_after_s) == (ErrorKind.RATE_LIMITED, 1)
+
+
+def test_when_only_a_window_is_used_up_its_end_is_told():
+    error = refusal(router_of(account(**AT_A_BOUND["quota"])), "grok-4.3")
+
+    assert (error.kind, error.retry_after_s) == (ErrorKind.RATE_LIMITED, 20)
+
+
+def test_an_account_whose_model_rests_serves_others():
+    one = account(
+        model_rests={"grok-4.3": Rest(Clock().at + 9, LIMITED)}, **listing("a", "grok-4.3")
+    )
+    router = router_of(one)
+
+    assert ids(planned(router, "a")) == ["acc_1"]
+    assert refusal(router, "grok-4.3").kind is ErrorKind.RATE_LIMITED
+
+
+def test_what_was_compared_is_noted():
+    plan = planned(router_of(account("a"), account("b", in_flight=1)), "grok-4.3")
+
+    assert (plan.of, list(plan.notes.scores)) == (2, ["a", "b"])
+    assert plan.notes.scores["a"] < plan.notes.scores["b"]
+
+
+def test_of_very_many_that_cannot_serve_a_few_are_noted():
+    accounts = [rest(one, 60, LIMITED) for one in many()]
+    rest(accounts[4321], 0, None)
+    router = router_of(*accounts)
+    for _ in range(3):
+        plan = planned(router, "grok-4.3")
+        assert 0 < len(plan.notes.passed) <= 8
+        assert {why for _, why in plan.notes.passed} == {"cooling"}
+
+
+# -------------------------------------------------------------------------------------- by lot
+
+
+def drawn(*accounts, strategy, draws=4000):
+    group = Group(planned(router_of(*accounts), "grok-4.3").candidates)
+    look = Look(most=1, now=Clock().at, strategy=strategy)
+    return Counter(choose((group,), look)[0].account.id for _ in range(draws))
+
+
+@pytest.mark.usefixtures("dice")
+def test_by_lot_a_weight_is_a_share_of_the_work():
+    accounts = [account(f"{weight}", terms=Terms(weight=weight)) for weight in (1, 3)]
+    firsts = drawn(*accounts, strategy=Strategy.RANDOM)
+
+    assert firsts["3"] / firsts["1"] == pytest.approx(3, rel=0.2)
+
+
+@pytest.mark.usefixtures("dice")
+def test_by_lot_neither_load_nor_health_counts():
+    accounts = [account("idle"), account("busy", in_flight=99, health=0.1)]
+    firsts = drawn(*accounts, strategy=Strategy.RANDOM)
+
+    assert firsts["busy"] / firsts["idle"] == pytest.approx(1, rel=0.2)
+
+
+def test_by_quota_the_better_one_always_comes_first():
+    accounts = [account("idle"), account("busy", in_flight=1)]
+
+    assert drawn(*accounts, strategy=Strategy.QUOTA, draws=100) == {"idle": 100}
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+def test_no_strategy_takes_an_account_that_rests(strategy):
+    accounts = [account("rests"), account("fit", in_flight=9)]
+    candidates = planned(router_of(*accounts), "grok-4.3").candidates
+    rest(accounts[0], 30, LIMITED)
+    look = Look(most=2, now=Clock().at, strategy=strategy)
+
+    assert [one.account.id for one in choose((Group(candidates),), look)] == ["fit"]
+
+
+def test_work_is_spread_by_weight():
+    accounts = [account(f"{weight}", terms=Terms(weight=weight)) for weight in (1, 2, 5)]
+    router = router_of(*accounts)
+    for _ in range(800):
+        planned(router, "grok-4.3").candidates[0].account.in_flight += 1
+
+    assert [one.in_flight for one in accounts] == pytest.approx([100, 200, 500], abs=5)
+
+
+# --------------------------------------------------------------------------------- properties
+
+STANDINGS = st.sampled_from(
+    ["fit", "busy", "resting", "doubtful", "disabled", "expired", "bound", "model", "quota"]
+)
+
+
+def one_that_is(standing, number):
+    """Return an account that stands so."""
+    one = account(f"{number}", pool=(BASIC, SUPER, HEAVY)[number % 3], in_flight=number % 4)
+    if standing == "busy":
+        one.in_flight += 100
+    if standing in ("resting", "doubtful"):
+        rest(one, 30, LIMITED if standing == "resting" else DOWN)
+    if standing in ("disabled", "expired"):
+        one.stand(Status(standing), "", Clock().at)
+    if standing == "bound":
+        one.most_in_flight = one.in_flight = 1
+    if standing == "model":
+        one.model_rests["grok-4.3"] = Rest(Clock().at + 9, LIMITED)
+    if standing == "quota":
+        one.windows["official"] = QuotaWindow(remaining=0, total=5, window_s=60)
+    one.note_terms()
+    return one
+
+
+@given(
+    st.lists(STANDINGS, min_size=1, max_size=30),
+    st.integers(1, 12),
+    st.sampled_from(Strategy),
+    st.sampled_from([None, SortBy.LATENCY, SortBy.THROUGHPUT]),
+)
+def test_whoever_is_chosen_can_serve_and_nobody_is_forgotten(standings, most, strategy, sort):
+    accounts = [one_that_is(standing, number) for number, standing in enumerate(standings)]
+    preferences = Preferences(sort=sort)
+    router = Router(CATALOG, directory_of(*accounts), max_candidates=most, strategy=strategy)
+    able: dict[str, list[str]] = {standing: [] for standing in ("fit", "busy", "doubtful")}
+    for one, standing in zip(accounts, standings, strict=True):
+        able.get(standing, []).append(one.id)
+    well = able["fit"] + able["busy"]
+    if not well and not able["doubtful"]:
+        refusal(router, "grok-4.3", preferences=preferences)
+        return
+    for _ in range(3):
+        chosen = ids(planned(router, "grok-4.3", preferences=preferences))
+
+        assert len(set(chosen)) == len(chosen) == min(most, len(well) + len(able["doubtful"]))
+        assert set(chosen[: len(well)]) <= set(well)
+        assert set(chosen[len(well) :]) <= set(able["doubtful"])
+
+
 # --------------------------------------------------------------------------------------- speed
 
 LATENCY, THROUGHPUT = SortBy.LATENCY, SortBy.THROUGHPUT
@@ -326,10 +556,10 @@ def test_now_and_then_an_account_that_was_not_measured_yet_comes_first(sort, loo
 
 def test_when_others_are_tried_the_idle_ones_are():
     accounts = [account("fast", first_event_s=0.1, in_flight=5), account("b", first_event_s=9)]
-    group = tuple(planned(router_of(*accounts), "grok-4.3").candidates)
+    group = Group(planned(router_of(*accounts), "grok-4.3").candidates)
 
     firsts = Counter(
-        choose((group,), most=2, now=0.0, sort=LATENCY)[0].account.id for _ in range(2000)
+        choose((group,), Look(most=2, now=0.0, sort=LATENCY))[0].account.id for _ in range(2000)
     )
 
     assert 0.02 < firsts["b"] / 2000 < 0.1

@@ -5,6 +5,7 @@ from groxy.routing.refusals import all_resting, excluded
 from tests.routing.fleet import (
     LIMITED,
     account,
+    planned,
     refusal,
     rest,
     router_of,
@@ -73,11 +74,14 @@ def test_a_wish_that_leaves_nobody_is_named_with_the_remedy():
 
 
 def test_no_message_names_an_account():
-    one = rest(account("secret-id", name="secret name"), 30, LIMITED)
+    one = account("secret-id", name="secret name")
+    router = router_of(one)
+    candidates = planned(router, "grok-4.3").candidates
+    rest(one, 30, LIMITED)
     errors = [
-        all_resting([one], 0.0),
-        refusal(router_of(one), "grok-4.3"),
-        refusal(router_of(one), "nonsense"),
+        all_resting(candidates, 0.0),
+        refusal(router, "grok-4.3"),
+        refusal(router, "nonsense"),
     ]
 
     assert not any("secret" in error.message for error in errors)

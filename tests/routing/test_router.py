@@ -5,7 +5,9 @@ import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.preferences import Preferences, SortBy
+from groxy.core.terms import Terms
 from groxy.routing import router as module
+from groxy.routing.account import Status
 from groxy.routing.router import Router
 from groxy.routing.wanted import Wanted
 from groxy.upstreams._base import Credentials, Upstream
@@ -177,7 +179,8 @@ def test_without_an_account_no_model_is_listed():
 
 
 def test_models_of_an_account_whose_key_was_rejected_are_neither_listed_nor_found():
-    expired = rest(account("a", **listing("own")), 60, AUTH)
+    expired = account("a", **listing("own"))
+    expired.stand(Status.EXPIRED, "credential_rejected", 0.0)
     router = router_of(expired, account("b", **listing("grok-4.3")))
 
     assert "own" not in names(router)
@@ -185,7 +188,7 @@ def test_models_of_an_account_whose_key_was_rejected_are_neither_listed_nor_foun
     assert router.model("grok-4.3") is CATALOG.find("grok-4.3")
 
 
-@pytest.mark.parametrize("reason", [QUOTA, LIMITED, DOWN])
+@pytest.mark.parametrize("reason", [AUTH, QUOTA, LIMITED, DOWN])
 def test_models_of_an_account_that_only_rests_stay_in_the_list(reason):
     router = router_of(rest(account("a", **listing("own")), 60, reason))
 
@@ -419,3 +422,14 @@ def test_a_model_that_is_served_but_not_with_what_is_asked_names_the_field():
         router.plan(Wanted(model="grok-4.3", carriers=("messages",), bound_by="tools"))
     assert caught.value.kind is ErrorKind.UNSUPPORTED
     assert caught.value.param == "tools"
+
+
+def test_a_model_that_only_one_of_two_alike_may_serve_is_listed():
+    accounts = [
+        account("a", terms=Terms(models=("grok-3*",)), **listing("grok-3", "grok-4.3")),
+        account("b", terms=Terms(models=("grok-4.3",)), **listing("grok-3", "grok-4.3")),
+    ]
+    router = router_of(*accounts)
+
+    assert {"grok-3", "grok-4.3"} <= set(names(router))
+    assert ids(planned(router, "grok-4.3")) == ["b"]

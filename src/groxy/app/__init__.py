@@ -178,8 +178,12 @@ async def running(
     finally:
         await application.transports.close()
         await writer.close()
-        await application.state.close()
-        await database.close()
+        with suppress(TimeoutError):  # whoever does not answer any more is left behind
+            async with asyncio.timeout(_LAST_WORD_S):
+                await application.state.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_S):
+                await database.close()
 
 
 def _beside(application: Application) -> list[Coroutine[Any, Any, None]]:

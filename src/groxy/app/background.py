@@ -119,6 +119,7 @@ class Beside:
         """Read what others changed; let go of accounts whose last request has ended."""
         loader = self.loader
         await loader.load_changes()
+        loader.directory.freshen()
         if loader.leaving:
             loader.leaving = [account for account in loader.leaving if account.in_flight]
             used = [one.proxy_url for one in (*loader.directory.accounts, *loader.leaving)]

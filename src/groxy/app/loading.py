@@ -61,19 +61,19 @@ class Loader:
         """Put in force what changed since it was loaded."""
         async with self._lock:
             # Read before the tables are: what changes in between is loaded the next time.
-            revisions = await self.database.revisions()
             now = time.monotonic()
+            revisions = await self.database.revisions()
             if self._is_other(OVERRIDES, revisions):
                 await self.live.load()
             if self._is_other(KEYS, revisions):
                 await self.load_keys()
+            self.callers.confirm(now)
+            self.operators.confirm(now)
             if self._is_other(ACCOUNTS, revisions) or self._accounts_at < 0:
                 await self._load_accounts()
             if self._is_other(STANDINGS, revisions) or not self._has_begun:
                 await self._load_standings()
             self._revisions = revisions
-            self.callers.confirm(now)
-            self.operators.confirm(now)
 
     def _is_other(self, name: str, revisions: dict[str, int]) -> bool:
         return not self._has_begun or self._revisions.get(name) != revisions.get(name)

@@ -83,6 +83,10 @@ class Options:
     output_schema: bytes = b"{}"
     output_name: str = ""
     """What the schema is called; empty when the caller gave no name."""
+    output_strict: bool | None = None
+    """Whether the answer must keep to the schema in all of it; None: not said."""
+    output_field: str = "response_format"
+    """Where the caller's dialect says all this of the output, for errors that name it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

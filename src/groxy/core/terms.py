@@ -12,7 +12,7 @@ MAX_TAGS = 10
 MAX_TAG_CHARS = 64
 MAX_WEIGHT = 1000
 MAX_PRIORITY = 1000
-_QUOTA = re.compile(r"(\d{1,12})/(?:(\d{1,7})([smhd])|(second|minute|hour|day))")
+_QUOTA = re.compile(r"(\d{1,12})/(?:(\d{1,7})([smhd])|(second|minute|hour|day))", re.ASCII)
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -28,7 +28,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_in_flight: int = 0
     """Requests at once; 0 is the gateway's own bound (setting `routing.max_in_flight`)."""
     models: tuple[str, ...] = ()
-    """Models it may serve, by the id that is sent; `*` at the end stands for anything. () is all."""
+    """Models it may serve, by the id that is sent; `*` ends one that stands for many. () is all."""
     rpm: int = 0
     """Requests a minute; 0 is no bound of ours."""
     tpm: int = 0

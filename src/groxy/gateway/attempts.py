@@ -189,7 +189,9 @@ class Attempts:
         return last_bytes
 
     def _count(self, run: AttemptRun) -> None:
-        tally, attempt = run.candidate.account.tally, run.attempt
+        account, attempt = run.candidate.account, run.attempt
+        tally = account.tally
+        self._means.directory.touched.add(account)
         tally.tokens += _total(attempt.usage)
         tally.cost_ticks += attempt.cost_ticks
 

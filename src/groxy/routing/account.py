@@ -11,6 +11,7 @@ from math import inf
 from groxy.core.errors import ErrorKind
 from groxy.core.quota import QuotaSource, QuotaWindow
 from groxy.core.terms import NO_TERMS, Terms
+from groxy.routing.meter import Meter
 from groxy.routing.pools import Pool
 from groxy.state._base import Load
 from groxy.upstreams._base import Credentials, RateFacts, Upstream
@@ -158,11 +159,8 @@ class Account:
     is_bounded: bool = False
     """True when it has bounds to look at before it may be chosen."""
     tally: Tally = field(default_factory=Tally)
-    _minute: int = 0
-    _requests: int = 0
-    _tokens: int = 0
-    _requests_before: int = 0
-    _tokens_before: int = 0
+    meter: Meter | None = None
+    """What was used in the last minute; None where that is not bounded."""
 
     def __post_init__(self) -> None:
         """Work out what follows from the terms."""
@@ -173,7 +171,11 @@ class Account:
         is_another = (self.upstream, self.credentials) != (other.upstream, other.credentials)
         for name in _DECLARED:
             setattr(self, name, getattr(other, name))
-        kept = {mode: own for mode, own in self.windows.items() if mode not in self.declared}
+        kept = {
+            mode: own
+            for mode, own in self.windows.items()
+            if mode not in self.declared | other.declared or _is_alike(own, other.windows.get(mode))
+        }
         self.declared = other.declared
         self.windows = other.windows if is_another else {**other.windows, **kept}
         if is_another:
@@ -240,6 +242,8 @@ class Account:
         self.is_bounded = bool(
             self.most_in_flight or terms.rpm or terms.tpm or self.windows or self.model_rests
         )
+        if (terms.rpm or terms.tpm) and self.meter is None:
+            self.meter = Meter()
         slowness = 1.0 + self.first_event_s / _SLOW_S
         self.handicap = self.price_ratio * slowness / (self.health * terms.weight)
 
@@ -294,9 +298,8 @@ class Account:
     def begin(self, mode: str, tokens: int, now: float) -> None:
         """Count that a request goes out, with about so many tokens to read."""
         self.in_flight += 1
-        self._turn_minute(now)
-        self._requests += 1
-        self._tokens += tokens
+        if self.meter is not None:
+            self.meter.add(1, tokens, now)
         window = self._window(mode, now) if self.windows else None
         if window is not None:
             if window.reset_at == 0.0 and window.window_s:
@@ -309,39 +312,28 @@ class Account:
     def end(self, tokens: int, now: float) -> None:
         """Count that a request ended, and correct its tokens by so many."""
         self.in_flight -= 1
-        self._turn_minute(now)
-        self._tokens = max(self._tokens + tokens, 0)
+        if self.meter is not None:
+            self.meter.add(0, tokens, now)
 
     def load(self, now: float) -> Load:
-        """Return what this process has on it."""
-        self._turn_minute(now)
+        """Return what this process has on it; requests and tokens only where they are bounded."""
+        meter = self.meter
         return Load(
             in_flight=self.in_flight,
-            minute=self._minute,
-            requests=self._requests,
-            tokens=self._tokens,
+            minute=0,
+            requests=0 if meter is None else meter.requests(now),
+            tokens=0 if meter is None else meter.tokens(now),
         )
 
-    def requests_lately(self, now: float) -> float:
-        """Return the requests of the last minute, those of the minute before counted in part."""
-        self._turn_minute(now)
-        here = self._requests + self._requests_before * (1.0 - now / MINUTE_S % 1.0)
-        return here + (self.elsewhere.requests if self.elsewhere.minute == self._minute else 0)
+    def requests_lately(self, now: float) -> int:
+        """Return the requests of the last minute, in all processes; 0 where nothing is bounded."""
+        meter = self.meter
+        return 0 if meter is None else meter.requests(now) + self.elsewhere.requests
 
-    def tokens_lately(self, now: float) -> float:
-        """Return the tokens of the last minute, those of the minute before counted in part."""
-        self._turn_minute(now)
-        here = self._tokens + self._tokens_before * (1.0 - now / MINUTE_S % 1.0)
-        return here + (self.elsewhere.tokens if self.elsewhere.minute == self._minute else 0)
-
-    def _turn_minute(self, now: float) -> None:
-        minute = int(now // MINUTE_S)
-        if minute == self._minute:
-            return
-        follows = minute == self._minute + 1
-        self._requests_before = self._requests if follows else 0
-        self._tokens_before = self._tokens if follows else 0
-        self._minute, self._requests, self._tokens = minute, 0, 0
+    def tokens_lately(self, now: float) -> int:
+        """Return the tokens of the last minute, in all processes; 0 where nothing is bounded."""
+        meter = self.meter
+        return 0 if meter is None else meter.tokens(now) + self.elsewhere.tokens
 
     # ----------------------------------------------------------------------------- what is learned
 
@@ -382,6 +374,11 @@ class Account:
             source=QuotaSource.REAL,
         )
         self.is_bounded = True
+
+
+def _is_alike(own: QuotaWindow, other: QuotaWindow | None) -> bool:
+    """True when what was laid down did not change, so that what was used of it still counts."""
+    return other is not None and (own.total, own.window_s) == (other.total, other.window_s)
 
 
 def _averaged(average: float, newest: float) -> float:

@@ -17,6 +17,8 @@ from groxy.routing.cooling import CoolingRules
 from groxy.state._base import CoolDown, Load, add_loads
 
 _KINDS = {kind.value: kind for kind in ErrorKind}
+_MANY = 256
+"""Accounts from which on finding out anew who can serve what is put off."""
 _BETWEEN = "\n"
 """Between account and model in the name of a shared rest; in neither of them."""
 _NO_LOAD = Load(in_flight=0, minute=0, requests=0, tokens=0)
@@ -44,6 +46,7 @@ class Directory:
         """Accounts of which other processes have some load."""
         self._waiting: set[asyncio.Future[None]] = set()
         self.generation = 0
+        self._is_stale = False
         self.unshared: dict[str, CoolDown | None] = {}
         """Rests begun (or, with None, ended) here that other processes do not know of yet."""
         self.doubted: dict[str, Account] = {}
@@ -106,6 +109,15 @@ class Directory:
         """Take an upstream's own model list."""
         if account.models != models:
             account.models = self._shared_list(models)
+            if len(self._accounts) > _MANY:
+                self._is_stale = True
+            else:
+                self.generation += 1
+
+    def freshen(self) -> None:
+        """Let lists that came meanwhile count: where accounts are many, for all of them at once."""
+        if self._is_stale:
+            self._is_stale = False
             self.generation += 1
 
     def _shared_list(self, models: frozenset[str] | None) -> frozenset[str] | None:

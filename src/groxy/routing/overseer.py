@@ -23,6 +23,8 @@ from groxy.store.standings import Standing, StandingChange, Tally as StoredTally
 OPERATOR_DISABLED = "operator_disabled"
 CONFIRMED = "credential_rejected"
 NO_CREDIT = ErrorKind.UPSTREAM_QUOTA.value
+_STATUSES = {status.value: status for status in Status}
+"""A word that only a newer Groxy knows takes an account out of service here: it may mean that."""
 _CHECKS_AT_ONCE = 16
 """One upstream that does not answer must not keep all others waiting."""
 
@@ -88,7 +90,7 @@ class Overseer:
             )
         for account in accounts:
             account.cleared_at = now
-            if account.standing is Status.ACTIVE:
+            if account.standing in (Status.ACTIVE, Status.COOLING):
                 self._directory.clear(account, model)
 
     async def _stand(self, accounts: Sequence[Account], status: Status, reason: str) -> None:
@@ -213,7 +215,7 @@ class Overseer:
 
 def take_standing(account: Account, standing: Standing, directory: Directory | None) -> None:
     """Let an account stand as the store says."""
-    status = Status(standing.status)
+    status = _STATUSES.get(standing.status, Status.DISABLED)
     since = standing.since_ms / 1000
     if (status, standing.reason) != (account.standing, account.standing_reason):
         account.stand(status, standing.reason, since)

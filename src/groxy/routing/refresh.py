@@ -164,6 +164,7 @@ class Refresher:
             for account in accounts:
                 tasks.create_task(one(account))
         await self._write(unwritten)
+        self._directory.freshen()
         failed = [one for one in found.values() if one.error]
         if failed:
             first = failed[0]
@@ -263,7 +264,9 @@ class Refresher:
     ) -> None:
         """Let an account stand as its upstream says it does."""
         says = facts.standing if facts is not None else None
-        is_bad = says is ErrorKind.UPSTREAM_AUTH or _is_bad(errors)
+        # Where anybody may read the list, who may not is another matter than whose key is bad.
+        is_refused = _is_bad(errors) and account.upstream.confirms_auth
+        is_bad = says is ErrorKind.UPSTREAM_AUTH or is_refused
         standing, reason = account.standing, account.standing_reason
         if is_bad and standing in (Status.ACTIVE, Status.COOLING):
             why = _BLOCKED if says is ErrorKind.UPSTREAM_AUTH else CONFIRMED
@@ -273,11 +276,8 @@ class Refresher:
             self._directory.rest(account, self._directory.now() + rest_s, ErrorKind.UPSTREAM_QUOTA)
             self._directory.unpaid[account.id] = account
         elif not is_bad and has_answered and says is None:
-            was_expired = (
-                standing is Status.EXPIRED
-                and reason in (CONFIRMED, _BLOCKED)
-                and account.upstream.confirms_auth
-            )
+            # Not all answers prove it, but trying costs one attempt in each interval at most.
+            was_expired = standing is Status.EXPIRED and reason in (CONFIRMED, _BLOCKED)
             was_unpaid = standing is Status.COOLING and reason == NO_CREDIT and facts is not None
             if was_expired or was_unpaid:
                 await self._overseer.enable([account])

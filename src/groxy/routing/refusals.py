@@ -62,10 +62,10 @@ def all_resting(candidates: Sequence[Candidate], now: float) -> GroxyError:
     It is the caller's to wait when one of them is at a limit, and ours to mend when none is: a 503
     then, never a 401.
     """
-    free_at = [(one, _free_at(one, now)) for one in candidates]
-    soonest = min(at for _, at in free_at)
+    limited = [one for one in candidates if _is_limited(one, now)]
+    soonest = min(_free_at(one, now) for one in limited or candidates)
     wait_s = max(math.ceil(min(soonest - now, _MAX_TOLD_S)), 1)
-    if any(_is_limited(one, now) for one in candidates):
+    if limited:
         return GroxyError(
             ErrorKind.RATE_LIMITED,
             f"All accounts for this model are at their rate limit. Try again in {wait_s} s.",
