@@ -108,7 +108,7 @@ def open_journal(books, clock, tmp_path):
     """Return what opens a journal over the same books and folder."""
 
     @asynccontextmanager
-    async def opened(max_bytes=1_000_000):
+    async def opened(max_bytes=64 * 1024 * 1024):
         journal = Journal(
             books,
             observe_commit=lambda seconds: None,
@@ -268,6 +268,35 @@ async def test_under_load_nothing_is_lost_doubled_or_out_of_order(
     assert spooled(tmp_path) == []
 
 
+async def test_one_group_is_spooled_at_a_time_although_the_database_is_tried_meanwhile(
+    journal, books, monkeypatch
+):
+    monkeypatch.setattr(journal_module, "RETRY_EVERY_S", 0.001)
+    keep, open_ones, most = journal._backlog.keep, set(), []
+
+    def counted(group):
+        kept = keep(group)
+        open_ones.add(kept)
+        most.append(len(open_ones))
+        kept.add_done_callback(open_ones.discard)
+        return kept
+
+    journal._backlog.keep = counted
+    books.mode = "away"
+    ends_at = asyncio.get_running_loop().time() + 0.4
+
+    async def client(number):
+        while asyncio.get_running_loop().time() < ends_at:
+            await submit(journal, f"{number}_{len(most)}_{id(object())}")
+
+    await asyncio.gather(*(client(number) for number in range(10)))
+    books.mode = "there"
+    await returned(journal)
+
+    assert len(most) > 20
+    assert max(most) == 1
+
+
 async def test_a_database_that_goes_away_again_in_mid_replay_gets_the_rest_later(
     journal, books, tmp_path, monkeypatch
 ):
@@ -373,6 +402,24 @@ async def test_the_next_absence_has_a_grace_of_its_own(journal, books, clock):
         clock.now += 50
         books.mode = "there"
         await returned(journal)
+
+    assert books.names == list("abc")
+
+
+async def test_a_database_that_takes_a_file_is_there_so_the_grace_begins_anew(
+    journal, books, clock, monkeypatch
+):
+    monkeypatch.setattr(spool_module, "_FILE_BYTES", 1)
+    books.mode = "away"
+    for name in "ab":
+        await submit(journal, name)
+    clock.now += 59
+    books.mode, books.goes_away_after = "there", 1
+    await until(lambda: books.goes_away_after < 0)
+    clock.now += 59
+    await submit(journal, "c")
+    books.goes_away_after = 1_000
+    await returned(journal)
 
     assert books.names == list("abc")
 

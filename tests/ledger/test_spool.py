@@ -262,6 +262,20 @@ def test_of_two_successors_one_takes_a_file(tmp_path):
     assert (drained(second), drained(first)) == (([], 0), (["a"], 0))
 
 
+def test_a_file_that_was_deleted_before_it_could_be_locked_is_left_alone(tmp_path, monkeypatch):
+    left_by_the_dead(tmp_path, group_of("a"))
+    real = fcntl.flock
+
+    def late(descriptor, how):
+        for path in tmp_path.glob("spool-*"):
+            path.unlink()
+        real(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+
+    assert taken_over(tmp_path) == ([], 0)
+
+
 def test_files_are_taken_over_in_the_order_of_their_age(tmp_path, monkeypatch):
     monkeypatch.setattr(spool_module, "_FILE_BYTES", 1)
     names = [f"req_{number}" for number in range(12)]

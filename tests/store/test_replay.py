@@ -69,6 +69,13 @@ async def test_what_was_written_already_is_there_once_and_as_it_was(database, wr
     assert {entry.status for entry in await last_requests(database, 10)} == {200}
 
 
+async def test_of_a_group_that_is_there_in_part_the_rest_is_written(database, writer):
+    await writer.submit(group_of("a"))
+    await writer.replay([group_of("a", "b")])
+
+    assert (await books_of(database))[0] == {"a": [1, 2], "b": [1, 2]}
+
+
 async def test_what_a_written_group_left_behind_and_was_deleted_since_does_not_come_back(
     database, writer
 ):

@@ -25,7 +25,7 @@ def encode_error(error: GroxyError) -> bytes:
             _Error(
                 message=error.message,
                 type=facts.type,
-                code=error.kind.value,
+                code=error.code,
                 param=error.param,
                 status=facts.status,
             )
