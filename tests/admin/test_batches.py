@@ -39,7 +39,12 @@ async def test_a_refresh_tells_of_each_account_by_id_and_mask(office):
         "transient": 1,
     }
     results = answer.json["results"]
-    assert results[good.id] == {"token": good.hint, "name": "good", "refreshed": 2}
+    assert results[good.id] == {
+        "token": good.hint,
+        "name": "good",
+        "refreshed": 2,
+        "expired": False,
+    }
     assert results[bad.id]["expired"]
     assert not results[slow.id]["expired"]
     assert bad.standing is Status.EXPIRED

@@ -16,7 +16,7 @@ ROUTE = {
         {"account": "acc_2", "score": 0.5, "model": "grok-4.3", "dialect": "responses"},
         {"account": "acc_1", "score": 1.25, "model": "grok-4.3", "dialect": "chat"},
     ],
-    "passed": [{"account": "acc_gone", "why": "cooling"}],
+    "passed": [["acc_gone", "cooling"]],
 }
 
 

@@ -2,7 +2,7 @@ from typing import cast
 
 import pytest
 
-from groxy.api.text import TextEndpoint
+from groxy.api.text import TextEndpoint, read_tags
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.dialects.chat import DIALECT
 from groxy.gateway import Gateway
@@ -69,3 +69,21 @@ async def test_a_body_over_the_limit_is_refused(tmp_path):
 
     assert (answer.status, answer.error["code"]) == (413, "request_too_large")
     assert "server.max_body_bytes" in answer.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("text", "tags"), [("a", ("a",)), (" a , b,a,, ", ("a", "b")), ("", ()), (",", ())]
+)
+def test_preferred_tags_are_read_from_a_header(text, tags):
+    assert read_tags(text) == tags
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [(",".join(map(str, range(11))), "too_many_tags"), ("x" * 65, "tag_too_long")],
+)
+def test_too_many_and_too_long_tags_are_refused(text, code):
+    with pytest.raises(GroxyError) as caught:
+        read_tags(text)
+
+    assert (caught.value.code, caught.value.param) == (code, "x-groxy-prefer-tags")

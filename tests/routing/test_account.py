@@ -492,3 +492,25 @@ def test_times_that_cannot_be_are_passed_over(first, first_event_s, duration_s):
     first.note_speed(first_event_s=first_event_s, output_tokens=100, duration_s=duration_s)
 
     assert (first.first_event_s, first.tokens_per_s) == (0.0, 0.0)
+
+
+def test_what_makes_an_account_look_bad_is_forgotten_with_time_as_nobody_would_ask_it_again(first):
+    for _ in range(10):
+        first.note_health(went_well=False)
+    first.note_speed(first_event_s=60.0, output_tokens=100, duration_s=90.0)
+    worst = first.badness("official", NOW)
+    first.badness("official", NOW + 15)
+    assert first.first_event_s == pytest.approx(30.0)
+    assert first.badness("official", NOW + 15) < worst / 10
+    first.badness("official", NOW + 600)
+    assert first.health == 1.0
+    assert first.badness("official", NOW + 600) == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_failure_is_news_and_not_forgotten_for_the_time_before_it(first):
+    first.note_health(went_well=False)
+    first.badness("official", NOW)
+    first.note_health(went_well=False)
+    health = first.health
+    first.badness("official", NOW + 1000)
+    assert first.health == health

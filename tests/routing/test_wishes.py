@@ -1,9 +1,12 @@
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from groxy.core.errors import ErrorKind
 from groxy.core.preferences import Preferences
+from groxy.core.terms import Terms
+from groxy.routing.router import Wanted
 from groxy.routing.wishes import Names, key_of, price_of
 from tests.routing.fleet import (
     BASIC,
@@ -259,3 +262,30 @@ def test_models_are_compared_by_what_a_million_tokens_in_and_out_cost():
 @pytest.mark.parametrize("name", ["grok-imagine-image", "v1", "stranger"])
 def test_a_model_without_token_prices_compares_to_nothing(name):
     assert price_of(CATALOG.find(name)) is None
+
+
+# --------------------------------------------------------------------------------------- tags
+
+
+def tagged(account_id, *tags):
+    return account(account_id, terms=Terms(tags=tags))
+
+
+def test_accounts_that_have_all_preferred_tags_go_first_and_others_serve_too():
+    router = router_of(tagged("a"), tagged("b", "x"), tagged("c", "x", "y", "z"))
+
+    plan = planned(router, "grok-4.3", preferences=Preferences(prefer_tags=("x", "y")))
+
+    assert ids(plan)[0] == "c"
+    assert sorted(ids(plan)) == ["a", "b", "c"]
+
+
+def test_a_conversation_leaves_its_home_for_preferred_tags():
+    router = router_of(tagged("a"), tagged("b", "x"))
+    wanted = Wanted(model="grok-4.3", carriers=("chat",), conversation="talk")
+    router.affinity.remember("talk", "a")
+
+    without = ids(router.plan(wanted))[0]
+    wished = replace(wanted, preferences=Preferences(prefer_tags=("x",)))
+
+    assert (without, ids(router.plan(wished))[0]) == ("a", "b")

@@ -25,7 +25,7 @@ from groxy.admin.token_shapes import AtOnce, Tokens, refused
 from groxy.admin.uploads import delete_files
 from groxy.core.errors import GroxyError
 from groxy.core.terms import MAX_TAGS
-from groxy.routing.account import Account
+from groxy.routing.account import Account, Status
 from groxy.routing.refresh import Refreshed
 from groxy.store.accounts import AccountChange, change_accounts
 
@@ -102,7 +102,10 @@ def _tag(routes: APIRouter, batches: "_Batches") -> None:
         is_async: IsAsync = False,  # noqa: FBT002 - a parameter of the address
         all_manageable: All = False,  # noqa: FBT002 - a parameter of the address
     ) -> Batch | Response:
-        """Give accounts the tag `nsfw`, or take it from them: callers and routes prefer by tags."""
+        """Give accounts the tag `nsfw`, or take it from them.
+
+        Callers prefer accounts by tags, with the header `x-groxy-prefer-tags`.
+        """
         kind = "batch.nsfw.on" if enabled else "batch.nsfw.off"
         chosen = await batches.chosen(given, everyone=all_manageable)
 
@@ -121,8 +124,11 @@ def _ask(routes: APIRouter, batches: "_Batches") -> None:
         is_async: IsAsync = False,  # noqa: FBT002 - a parameter of the address
         all_manageable: All = False,  # noqa: FBT002 - a parameter of the address
     ) -> Batch | Response:
-        """Ask the accounts' upstreams for the state of the key, quota and models."""
-        chosen = await batches.chosen(given, everyone=all_manageable)
+        """Ask the accounts' upstreams for the state of the key, quota and models.
+
+        An expired account that is named is asked too, and serves again if its key does.
+        """
+        chosen = await batches.chosen(given, everyone=all_manageable, with_expired=True)
         return await batches.go(
             actor, "batch.refresh", chosen, batches.refresh, concurrency, later=is_async
         )
@@ -187,8 +193,13 @@ class _Batches:
         self._auditor = auditor
         self._jobs = jobs
 
-    async def chosen(self, given: Tokens | None, *, everyone: bool) -> list[Account]:
-        """Return the accounts that are meant and in service; raise BAD_REQUEST for none."""
+    async def chosen(
+        self, given: Tokens | None, *, everyone: bool, with_expired: bool = False
+    ) -> list[Account]:
+        """Return the accounts that are meant and in service; raise BAD_REQUEST for none.
+
+        `with_expired` takes expired ones too, where they are named.
+        """
         names = given.tokens if given is not None else []
         if everyone and names:
             message = "Send `tokens`, or `all_manageable=true` without them."
@@ -203,7 +214,12 @@ class _Batches:
         now = self._desk.directory.now()
         left: list[Account] = []
         async for part in slices(accounts):
-            left += [account for account in part if is_manageable(account, now)]
+            left += [
+                account
+                for account in part
+                if is_manageable(account, now)
+                or (with_expired and not everyone and account.standing is Status.EXPIRED)
+            ]
         if not left:
             message = "None of these accounts is in service: active, or cooling."
             raise refused(message, param="tokens", code="no_manageable_tokens")
@@ -255,12 +271,13 @@ class _Batches:
         """Refresh accounts."""
         by_id = {account.id: account for account in accounts}
         results: dict[str, dict[str, Any]] = {}
-        expired = 0
+        expired = transient = 0
 
         async def on_each(one: Refreshed) -> None:
-            nonlocal expired
+            nonlocal expired, transient
             expired += one.is_expired
-            told: dict[str, Any] = {"refreshed": one.refreshed}
+            transient += bool(one.error) and not one.is_expired
+            told: dict[str, Any] = {"refreshed": one.refreshed, "expired": one.is_expired}
             if one.error:
                 told = {"error": one.error, "expired": one.is_expired}
             results[one.account_id] = _marked(by_id[one.account_id], told)
@@ -270,7 +287,7 @@ class _Batches:
             accounts, at_once=at_once, on_each=on_each, is_cancelled=progress.cancelled
         )
         told = _result(progress, results)
-        told["summary"] |= {"expired": expired, "transient": progress.document.fail - expired}
+        told["summary"] |= {"expired": expired, "transient": transient}
         return told
 
     async def clear_files(

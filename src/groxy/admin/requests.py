@@ -147,7 +147,7 @@ class _Candidate(msgspec.Struct):
     dialect: str = ""
 
 
-class _Passed(msgspec.Struct):
+class _Passed(msgspec.Struct, array_like=True):
     account: str
     why: str = ""
 

@@ -157,10 +157,13 @@ def router(desk: Desk) -> APIRouter:
     async def get_route(
         asked: Annotated[_Asked, Depends()],
         limit: Annotated[int, Query(ge=1, le=1000, description="Accounts to show.")] = 50,
+        account: Annotated[
+            str, Query(max_length=256, description="Show this one alone: its id or name.")
+        ] = "",
     ) -> DryRun:
         key = await _key(desk, asked.key) if asked.key else None
         explanation = desk.router.explain(asked.wanted())
-        return await _told(explanation, key, limit)
+        return await _told(explanation, key, limit, desk.account(account).id if account else "")
 
     return routes
 
@@ -181,8 +184,8 @@ def _parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-async def _told(explanation: Explanation, key: Key | None, limit: int) -> DryRun:
-    """Return an explanation as it is told, the first `limit` accounts of it."""
+async def _told(explanation: Explanation, key: Key | None, limit: int, only: str = "") -> DryRun:
+    """Return an explanation as it is told, the first `limit` accounts of it, or `only` one."""
     places = {account_id: place for place, account_id in enumerate(explanation.order, 1)}
     against: Counter[str] = Counter()
     total = able = 0
@@ -193,7 +196,8 @@ async def _told(explanation: Explanation, key: Key | None, limit: int) -> DryRun
         total += len(part)
         able += sum(one.can for one in part)
         against.update(word for one in part for word in one.why_not)
-        first = heapq.nsmallest(limit, [*first, *part], key=lambda one: _rank(one, places))
+        shown = [one for one in part if not only or one.account_id == only]
+        first = heapq.nsmallest(limit, [*first, *shown], key=lambda one: _rank(one, places))
         await asyncio.sleep(0)
     return DryRun(
         model=explanation.model,

@@ -1,5 +1,7 @@
 """Endpoints that produce text. The path names the dialect; everything else is the gateway's."""
 
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.terms import MAX_TAG_CHARS, MAX_TAGS
 from groxy.dialects._base import Dialect
 from groxy.gateway import Call, Gateway
 from groxy.policy.keys import Caller, Keyring
@@ -8,6 +10,7 @@ from groxy.wire.asgi import AsgiClient, Receive, Scope, Send, header, read_body
 _CONVERSATION = frozenset({b"x-grok-conv-id", b"x-session-id"})
 _TITLE = frozenset({b"x-title", b"x-openrouter-title"})
 _URL = b"http-referer"
+_TAGS = b"x-groxy-prefer-tags"
 _MAX_HINT_CHARS = 256
 
 
@@ -26,9 +29,28 @@ def call_of(scope: Scope, dialect: Dialect, caller: Caller, body: bytes) -> Call
             hints["app_title"] = _hint(value)
         elif name == _URL:
             hints["app_url"] = _hint(value)
+    tags = header(scope, _TAGS)
     return Call(
-        request_id=scope["groxy.request_id"], dialect=dialect, caller=caller, body=body, **hints
+        request_id=scope["groxy.request_id"],
+        dialect=dialect,
+        caller=caller,
+        body=body,
+        prefer_tags=() if tags is None else read_tags(tags),
+        **hints,
     )
+
+
+def read_tags(text: str) -> tuple[str, ...]:
+    """Return the tags of a header, between commas; raise BAD_REQUEST for too many or too long."""
+    tags = tuple(dict.fromkeys(tag.strip() for tag in text.split(",") if tag.strip()))
+    name = _TAGS.decode()
+    if len(tags) > MAX_TAGS:
+        message = f"`{name}` has {len(tags)} tags; {MAX_TAGS} are the most."
+        raise GroxyError(ErrorKind.BAD_REQUEST, message, param=name, code="too_many_tags")
+    if any(len(tag) > MAX_TAG_CHARS for tag in tags):
+        message = f"`{name}` has a tag longer than {MAX_TAG_CHARS} characters."
+        raise GroxyError(ErrorKind.BAD_REQUEST, message, param=name, code="tag_too_long")
+    return tags
 
 
 def _hint(value: bytes) -> str:

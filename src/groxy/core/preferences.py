@@ -31,6 +31,8 @@ class Preferences:
     """True: an account that would leave a setting out is not asked."""
     may_collect: bool = True
     """False: only upstreams that do not keep prompts for training."""
+    prefer_tags: tuple[str, ...] = ()
+    """Accounts that have all of these go first; the others serve too."""
     sort: SortBy | None = None
     max_prompt_usd: Decimal | None = None
     """US dollars per million input tokens."""

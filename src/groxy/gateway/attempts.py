@@ -24,6 +24,7 @@ from groxy.gateway.vigil import Vigil
 from groxy.ledger.costs import attempt_cost
 from groxy.ledger.trail import Route, RouteCandidate, Trail
 from groxy.routing.router import Candidate, Plan, Wanted
+from groxy.routing.secrecy import conceal
 
 _LOOK_AGAIN_S = 0.25
 """While waiting for room: rests end without anybody saying so."""
@@ -171,6 +172,7 @@ class Attempts:
         try:
             last_bytes = await (run.stream(pass_on) if self._trail.is_stream else run.whole())
         except GroxyError as error:
+            conceal(account, error)
             directory.note_failure(account, error, model)
             if error.kind is ErrorKind.UPSTREAM_LIMITED and error.retry_after_s is None:
                 rest = account.model_rests.get(model)

@@ -33,6 +33,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     app_title: str = ""
     app_url: str = ""
     """The application that asks, as it says itself (OpenRouter's X-Title and HTTP-Referer)."""
+    prefer_tags: tuple[str, ...] = ()
+    """Tags of accounts that are to serve first, from a header."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

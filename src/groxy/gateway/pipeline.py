@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.dialects._base import Asked
@@ -114,11 +114,14 @@ class _Answer:
 
     def _wanted(self, asked: Asked, home: str) -> Wanted:
         conversation = self._call.conversation or asked.conversation
+        wished = asked.preferences
+        if self._call.prefer_tags:
+            wished = replace(wished, prefer_tags=self._call.prefer_tags)
         return Wanted(
             model=asked.model,
             carriers=asked.carriers or self._call.dialect.carriers,
             has_tools=bool(asked.tool_names),
-            preferences=asked.preferences,
+            preferences=wished,
             fallbacks=asked.fallbacks,
             conversation=own_conversation(self._call.caller.key_id, conversation),
             bound_by=binding_field(asked) if asked.carriers else "",

@@ -26,6 +26,11 @@ _STREAM_BEGINS_BEFORE = 0.95
 _WORST_HEALTH = 0.05
 _HEALED_BY = 0.12
 _HURT_TO = 0.6
+_HALF_FORGOTTEN_S = 15.0
+"""Half of what makes an account look ill or slow is forgotten after so long: one that is not asked
+while others are idle could never show that it is well again."""
+_FORGETS_EVERY_S = 1.0
+_WELL = 0.95
 _SLOW_S = 5.0
 """An account whose streams begin this much later counts as twice as busy."""
 _LEAST_SHARE = 0.02
@@ -159,6 +164,8 @@ class Account:
     is_bounded: bool = False
     """True when it has bounds to look at before it may be chosen."""
     tally: Tally = field(default_factory=Tally)
+    _judged_at: float = field(default=0.0, repr=False)
+    """Until when health and speed were last forgotten; 0 when they are news."""
     meter: Meter | None = None
     """What was used in the last minute; None where that is not bounded."""
 
@@ -278,12 +285,26 @@ class Account:
 
     def badness(self, mode: str, now: float) -> float:
         """Return how bad a choice it is among others that can serve: the less the better."""
+        if now - self._judged_at >= _FORGETS_EVERY_S:
+            self._forget(now)
         value = (1 + self.in_flight + self.elsewhere.in_flight) * self.handicap
         if self.windows:
             window = self._window(mode, now)
             if window is not None and window.total > 0:
                 value /= max(window.remaining / window.total, _LEAST_SHARE)
         return value
+
+    def _forget(self, now: float) -> None:
+        """Forget a part of what was learned of health and speed, by the time that has passed."""
+        since, self._judged_at = self._judged_at, now
+        if since == 0.0 or (self.health == 1.0 and self.first_event_s == 0.0):
+            return
+        left = 0.5 ** ((now - since) / _HALF_FORGOTTEN_S)
+        self.health = 1.0 - (1.0 - self.health) * left
+        if self.health > _WELL:
+            self.health = 1.0
+        self.first_event_s *= left
+        self.note_terms()
 
     def _window(self, mode: str, now: float) -> QuotaWindow | None:
         """Return the window of a mode, full again if its time is over."""
@@ -342,6 +363,7 @@ class Account:
         # A whole reply has its first event at its end: that is no time to the first event.
         if 0.0 < first_event_s < _STREAM_BEGINS_BEFORE * duration_s:
             self.first_event_s = _averaged(self.first_event_s, first_event_s)
+            self._judged_at = 0.0
         if duration_s > 0.0 and output_tokens >= _TELLING_TOKENS:
             self.tokens_per_s = _averaged(self.tokens_per_s, output_tokens / duration_s)
 
@@ -357,6 +379,7 @@ class Account:
             self.health += _HEALED_BY * (1.0 - self.health)
         else:
             self.health = max(self.health * _HURT_TO, _WORST_HEALTH)
+            self._judged_at = 0.0
         self.note_terms()
 
     def note_rates(self, mode: str, rates: RateFacts, now: float) -> None:

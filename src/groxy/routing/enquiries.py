@@ -8,6 +8,7 @@ import asyncio
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.routing.account import Account
+from groxy.routing.secrecy import conceal
 from groxy.upstreams._base import ErrorReply, FileList, KeyFacts, RemoteFile
 from groxy.wire.http import Outgoing, Reply
 
@@ -69,7 +70,7 @@ async def _read(reply: Reply, account: Account) -> bytes:
     body = await reply.read(_MAX_ANSWER_BYTES)
     if reply.status not in _GOOD_STATUSES:
         error = ErrorReply(status=reply.status, body=body, headers=reply.headers)
-        raise account.upstream.read_error(error)
+        raise conceal(account, account.upstream.read_error(error))
     return body
 
 

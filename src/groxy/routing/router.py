@@ -59,7 +59,7 @@ _MOST_EXTRA = 8
 """How many more open requests than the idlest account a conversation's home may have."""
 _BY_SPEED = frozenset({SortBy.THROUGHPUT, SortBy.LATENCY})
 _DEAREST = 1 << 62
-_NO_RANK = (0, 0)
+_NO_RANK = (0, 0, 0)
 _SERVING = frozenset({Status.ACTIVE, Status.COOLING})
 _MOST_ASKED_WHY = 512
 """Accounts looked at for when to come back, of very many that all rest."""
@@ -190,7 +190,8 @@ class Router:
         )
 
     def _homes_of(self, wanted: Wanted) -> tuple[str, str]:
-        return wanted.home, self.affinity.home_of(wanted.conversation)
+        remembered = self.affinity.home_of(wanted.conversation) if self.keeps_together else ""
+        return wanted.home, remembered
 
     def note_served(
         self,
@@ -248,11 +249,14 @@ class Router:
 
         A caller who says which account is to be the first is obeyed.
         """
-        if wanted.preferences.order or able.sort in _BY_SPEED:
+        wished = wanted.preferences
+        if wished.order or able.sort in _BY_SPEED:
             return None
         for account_id in self._homes_of(wanted):
             home = able.at(account_id) if account_id else None
-            if home is not None and not stands_against(home, now):
+            if home is None or not set(wished.prefer_tags) <= set(home.account.terms.tags):
+                continue
+            if not stands_against(home, now):
                 return home
         return None
 
@@ -399,7 +403,8 @@ def _some_of(ables: Sequence[_Able]) -> list[Candidate]:
 def _chars(wished: Preferences) -> int:
     if wished is NONE:
         return 0
-    return sum(1 + len(name) for name in (*wished.order, *wished.only, *wished.ignore))
+    named = (*wished.order, *wished.only, *wished.ignore, *wished.prefer_tags)
+    return sum(1 + len(name) for name in named)
 
 
 def _price(able: _Able) -> int:

@@ -16,7 +16,7 @@ from groxy.routing.candidate import Candidate
 from groxy.routing.model import Model
 
 _IGNORED = str.maketrans("", "", " -_")
-Rank = tuple[int, int]
+Rank = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ def sift(candidates: Sequence[Candidate], wished: Preferences, names: Names) -> 
         left = [candidate for candidate in left if passes(candidate)]
         if not left:
             return Sifted([], field)
-    return Sifted([(_rank(candidate.account, only, order), candidate) for candidate in left])
+    tags = frozenset(wished.prefer_tags)
+    return Sifted([(_rank(candidate.account, only, order, tags), candidate) for candidate in left])
 
 
 def _tests(
@@ -121,8 +122,9 @@ class _Named:
         return min((self._places[key] for key in own if key in self._places), default=behind)
 
 
-def _rank(account: Account, only: _Named, order: _Named) -> Rank:
-    return order.place(account), int(not only.means(account))
+def _rank(account: Account, only: _Named, order: _Named, tags: frozenset[str]) -> Rank:
+    lacks_tags = not tags <= frozenset(account.terms.tags)
+    return order.place(account), int(not only.means(account)), int(lacks_tags)
 
 
 def _is_affordable(model: Model | None, wished: Preferences) -> bool:
