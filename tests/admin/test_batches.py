@@ -4,6 +4,7 @@ import pytest
 
 from groxy.core.terms import Terms
 from groxy.routing.account import Status
+from groxy.store.accounts import remove_accounts
 from tests.admin.office import ADMIN_KEY, REJECTED, events_of, key_of, open_office
 
 DOWN = (503, b'{"error": "down"}')
@@ -19,6 +20,27 @@ async def ended(office, answer):
 
 
 # ------------------------------------------------------------------------------------- at once
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_one_that_was_removed_meanwhile_keeps_no_other_from_the_tag(
+    office, monkeypatch, is_known
+):
+    one, gone, two = await office.add("one", "gone", "two")
+    note = office.desk.changing.acquire
+
+    async def remove_first():
+        await remove_accounts(office.desk.database, [gone.id])
+        if is_known:
+            await office.desk.reload()
+        return await note()
+
+    monkeypatch.setattr(office.desk.changing, "acquire", remove_first)
+    answer = await office.post("/batch/nsfw", {"tokens": [one.id, gone.id, two.id]})
+
+    assert answer.json["summary"] == {"total": 3, "ok": 2, "fail": 1}
+    assert "error" in answer.json["results"][gone.id]
+    assert [office.account(name).terms.tags for name in ("one", "two")] == [("nsfw",)] * 2
 
 
 async def test_a_refresh_tells_of_each_account_by_id_and_mask(office):

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from groxy.core.terms import Terms
@@ -155,3 +157,17 @@ async def test_an_account_moved_by_its_credential_keeps_its_counts(office):
 
     token = (await office.get(f"/tokens/{one.id}")).json
     assert (token["pool"], token["use_count"]) == ("basic", 3)
+
+
+async def test_of_two_replacements_at_once_the_second_one_counts_whole(office):
+    await office.add("old", pool="basic")
+    wanted = [{"token": key_of(name), "name": name} for name in ("a", "b", "c", "d")]
+
+    answers = await asyncio.gather(
+        office.ask("PUT", "/pool", {"pool": "basic", "tokens": wanted[:2]}),
+        office.ask("PUT", "/pool", {"pool": "basic", "tokens": wanted[2:]}),
+    )
+
+    assert [answer.status for answer in answers] == [200, 200]
+    assert [answer.json["removed"] for answer in answers] == [1, 2]
+    assert pools(office) == {"basic": {"c", "d"}}

@@ -1,9 +1,11 @@
+import asyncio
+
 import pytest
 
 from groxy.core.errors import ErrorKind
 from groxy.core.terms import Terms
 from groxy.routing.account import Status
-from groxy.store.accounts import list_accounts
+from groxy.store.accounts import AccountChange, change_accounts, list_accounts
 from groxy.store.standings import StandingChange, Tally, add_tallies, tallies_of, write_standings
 from tests.admin.office import key_of
 
@@ -329,6 +331,13 @@ async def test_a_change_that_changes_nothing_is_not_written_down(office):
         ({"wait": 1}, "wait"),
         ({"models": ["a*b"]}, "models"),
         ({"token": "xai-2"}, "token"),
+        ({"weight": True}, "weight"),
+        ({"models": ["a\0b"]}, "models"),
+        ({"models": ["m" * 257]}, "models"),
+        ({"models": ["m"] * 257}, "models"),
+        ({"quotas": {"fa\0st": "1/1h"}}, "quotas"),
+        ({"quotas": {f"m{number}": "1/1h" for number in range(33)}}, "quotas"),
+        ({"options": {"any": "two\r\nlines"}}, "options.any"),
     ],
 )
 async def test_a_patch_that_cannot_be_is_refused_by_field(office, body, param):
@@ -337,6 +346,32 @@ async def test_a_patch_that_cannot_be_is_refused_by_field(office, body, param):
     answer = await office.ask("PATCH", f"/tokens/{one.id}", body)
 
     assert (answer.status, answer.error["param"]) == (400, param)
+
+
+async def test_changes_at_the_same_time_do_not_undo_each_other(office):
+    (one,) = await office.add("one")
+
+    answers = await asyncio.gather(
+        office.ask("PATCH", f"/tokens/{one.id}", {"weight": 7}),
+        office.ask("PATCH", f"/tokens/{one.id}", {"rpm": 60}),
+        office.post("/batch/nsfw", {"tokens": [one.id]}),
+        office.ask("PUT", "/tokens/edit", {"old_token": one.id, "priority": 2}),
+    )
+
+    assert [answer.status for answer in answers] == [200] * 4
+    wanted = Terms(weight=7, rpm=60, priority=2, tags=("nsfw",))
+    assert (await stored(office))["one"].terms == wanted
+    assert office.account("one").terms == wanted
+
+
+async def test_a_change_keeps_what_another_process_changed_a_moment_ago(office):
+    (one,) = await office.add("one")
+    change = AccountChange(account_id=one.id, terms=Terms(weight=7))
+    await change_accounts(office.desk.database, office.desk.secret, [change])
+
+    await office.ask("PATCH", f"/tokens/{one.id}", {"rpm": 60})
+
+    assert (await stored(office))["one"].terms == Terms(weight=7, rpm=60)
 
 
 async def test_a_name_of_another_account_is_a_conflict(office):

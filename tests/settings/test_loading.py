@@ -332,3 +332,10 @@ def test_any_variables_give_settings_or_a_clear_error(home, names, text):
     environ = {"GROXY_" + name.replace(".", "__").upper(): text for name in names}
     environ.pop("GROXY_DATA_DIR", None)
     assert outcome(environ={"HOME": str(home), **environ})
+
+
+@pytest.mark.parametrize("name", ["GROXY_URL", "GROXY_APP_KEY"])
+def test_what_tells_commands_of_a_running_gateway_is_no_setting(home, name):
+    environ = {"GROXY_DATA_DIR": str(home), name: "anything"}
+
+    assert load_settings(environ=environ).settings.data_dir == home

@@ -23,7 +23,7 @@ from groxy.admin.token_answers import NOT_FOUND
 from groxy.admin.token_changes import MOST_AUDITED
 from groxy.admin.token_shapes import AtOnce, Tokens, refused
 from groxy.admin.uploads import delete_files
-from groxy.core.errors import GroxyError
+from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.terms import MAX_TAGS
 from groxy.routing.account import Account, Status
 from groxy.routing.refresh import Refreshed
@@ -323,14 +323,15 @@ class _Batches:
             async for part in slices(accounts, _AT_A_TIME):
                 if progress.is_cancelled:
                     break
-                faults = {account.id: _tag_fault(account, enabled=enabled) for account in part}
-                changes = [
-                    _tagged(account, enabled=enabled)
-                    for account in part
-                    if not faults[account.id] and (NSFW in account.terms.tags) is not enabled
-                ]
-                faults |= await self._change(changes)
-                has_changed = has_changed or bool(changes)
+                async with self._desk.changing:
+                    faults = {account.id: self._tag_fault(account, enabled) for account in part}
+                    changes = [
+                        _tagged(account, enabled=enabled)
+                        for account in part
+                        if not faults[account.id] and (NSFW in account.terms.tags) is not enabled
+                    ]
+                    faults |= await self._change(changes)
+                    has_changed = has_changed or bool(changes)
                 for account in part:
                     fault = faults[account.id]
                     told: dict[str, Any] = {"error": fault} if fault else {"nsfw": enabled}
@@ -347,8 +348,17 @@ class _Batches:
             if changes:
                 await change_accounts(self._desk.database, self._desk.secret, changes)
         except GroxyError as error:
-            return dict.fromkeys((change.account_id for change in changes), error.message)
+            if error.kind is not ErrorKind.NOT_FOUND or len(changes) == 1:
+                return dict.fromkeys((change.account_id for change in changes), error.message)
+            # Another process removed one of many: which one comes out by halves.
+            middle = len(changes) // 2
+            return await self._change(changes[:middle]) | await self._change(changes[middle:])
         return {}
+
+    def _tag_fault(self, account: Account, enabled: bool) -> str:  # noqa: FBT001 - as asked for
+        if self._desk.directory.get(account.id) is not account:
+            return "The account was removed meanwhile."
+        return _tag_fault(account, enabled=enabled)
 
 
 def _marked(account: Account, told: dict[str, Any]) -> dict[str, Any]:

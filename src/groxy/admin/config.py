@@ -82,6 +82,8 @@ async def _change(desk: Desk, auditor: Auditor, actor: Operator, patch: dict[str
     # Sent again as it was, or a secret that looks the same when masked: it is noted all the same.
     if after:
         await auditor.note(actor, "config.change", ", ".join(after), before=before, after=after)
+        # Keys too are those of the answer as soon as it is there: the old one must not work on.
+        await desk.reload()
     count = len(names)
     return Changed(
         message=f"{count} setting{'' if count == 1 else 's'} {'was' if count == 1 else 'were'} "

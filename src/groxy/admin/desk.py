@@ -3,8 +3,9 @@
 In: parts, from `app`. Out: one value that each endpoint is handed. It must not know HTTP.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from groxy.core.errors import ErrorKind, GroxyError
@@ -67,6 +68,9 @@ class Desk:
     """The revision of the accounts that are in force here."""
     takes_key_in_query: Callable[[], bool]
     shows_docs: Callable[[], bool]
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while an account, or a pool, is looked at and then changed: of two changes at the same
+    time the second one would undo the first."""
 
     def account(self, name: str) -> Account:
         """Return an account by id, name, or credential; raise NOT_FOUND `account_not_found`."""

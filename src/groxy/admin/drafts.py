@@ -201,4 +201,8 @@ def _place(given: PlaceFields, usual: Usual, name: str) -> Any:  # noqa: ANN401 
 def _options(before: Mapping[str, str], given: Mapping[str, str | None] | None) -> dict[str, str]:
     """Return options with what was given; null takes one out."""
     after: dict[str, str | None] = {**before, **(given or {})}
+    for name, value in (given or {}).items():
+        if value is not None and not value.isprintable():
+            message = f"`options.{name[:64]}` must be one line of text without control characters."
+            raise refused(message, param=f"options.{name[:64]}")
     return {name: value for name, value in after.items() if value is not None}

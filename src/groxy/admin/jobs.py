@@ -165,6 +165,7 @@ class Jobs:
         document = progress.document
         try:
             document.result = await work(progress)
+            msgspec.json.encode(document)  # what cannot be shown is a mistake, and told as one
             ended = "cancelled" if progress.is_cancelled else "done"
         except GroxyError as error:
             ended, document.error = "error", error.message
@@ -172,6 +173,7 @@ class Jobs:
         except Exception:  # noqa: BLE001 - the last stop: a silent job would be waited for
             self._log.exception("task crashed", task=document.task_id)
             ended, document.error = "error", "The gateway made a mistake."
+            document.result = None
         document.status = ended
 
     async def _tell(self, progress: Progress) -> None:

@@ -6,6 +6,7 @@ It must not check an account: that is `drafts`' business.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -83,6 +84,12 @@ class _Json:
         return item
 
 
+@cache
+def _upstreams() -> frozenset[str]:
+    """Return the names of upstreams: finding them out for each line would take minutes."""
+    return frozenset(discover())
+
+
 @dataclass(frozen=True, slots=True)
 class _Text:
     line: str
@@ -90,7 +97,7 @@ class _Text:
     def __call__(self) -> object:
         words = self.line.split()
         named: dict[str, object] = {}
-        if len(words) > 1 and words[0] in discover():
+        if len(words) > 1 and words[0] in _upstreams():
             named["upstream"] = words.pop(0)
         named["token"] = words[0]
         if len(words) > 1:

@@ -57,15 +57,19 @@ def router(desk: Desk, auditor: Auditor) -> APIRouter:
         """
         if not pools:
             raise refused("Name a pool at least: basic, super or heavy.", param="pool")
-        wanted = [await _wanted(desk, name, items, f"{name}") for name, items in pools.items()]
-        return await _replace(desk, auditor, roll, actor, wanted)
+        async with desk.changing:
+            await desk.reload()
+            wanted = [await _wanted(desk, name, items, f"{name}") for name, items in pools.items()]
+            return await _replace(desk, auditor, roll, actor, wanted)
 
     async def replace_pool(given: ReplacePool, actor: Actor) -> PoolReplaced:
         """Whoever is in the pool and not named is removed. `tags` go to those without tags of
         their own in the request; left out, accounts that are there keep theirs.
         """
-        wanted = await _wanted(desk, given.pool, given.tokens, "tokens", given.tags)
-        done = await _replace(desk, auditor, roll, actor, [wanted])
+        async with desk.changing:
+            await desk.reload()
+            wanted = await _wanted(desk, given.pool, given.tokens, "tokens", given.tags)
+            done = await _replace(desk, auditor, roll, actor, [wanted])
         return PoolReplaced(pool=given.pool, **done.model_dump())
 
     summary = "Replace the accounts of a pool"

@@ -45,7 +45,7 @@ def token_of(account: Account, counted: Tally, now: float) -> Token:
         name=account.name,
         upstream=account.upstream.name,
         origin=account.origin,
-        base_url=account.credentials.base_url or account.upstream.base_url,
+        base_url=account.upstream.address(account.credentials),
         proxy=host_of(account.proxy_url),
         pool=account.pool.value,
         status=status.value,

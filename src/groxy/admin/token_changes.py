@@ -154,27 +154,36 @@ async def change_one(
     desk: Desk, auditor: Auditor, actor: Operator, account: Account, given: EditToken | PatchToken
 ) -> Account:
     """Change an account, put it in force and return it as it is now."""
-    require_stored([account])
-    change = change_of(desk, account, given)
-    if not is_change(change):
-        return account
-    if change.api_key is not None:
-        await _refuse_twin(desk, account, change.api_key)
-    stored = (await change_accounts(desk.database, desk.secret, [change]))[0]
-    # Written down before anything else can fail: it is done.
-    changes = _changes(account, change, stored)
-    await auditor.note(
-        actor, "account.change", account.id, before=changes.before, after=changes.after
-    )
+    async with desk.changing:
+        # What is left out of the change stays as others, here or elsewhere, have just made it.
+        await desk.reload()
+        account = desk.directory.get(account.id) or account
+        require_stored([account])
+        change = change_of(desk, account, given)
+        if not is_change(change):
+            return account
+        if change.api_key is not None:
+            await _refuse_twin(desk, account, change.api_key)
+        stored = (await change_accounts(desk.database, desk.secret, [change]))[0]
+        # Written down before anything else can fail: it is done.
+        changes = _changes(account, change, stored)
+        await auditor.note(
+            actor, "account.change", account.id, before=changes.before, after=changes.after
+        )
+        return await _in_force(desk, account, is_renewed=change.api_key is not None)
+
+
+async def _in_force(desk: Desk, account: Account, *, is_renewed: bool) -> Account:
+    """Put a changed account in force; one with a new credential gets a new chance."""
     was = account.standing
-    if change.api_key is not None:
+    if is_renewed:
         # Whatever is known of it was told of the old credential.
         await write_standings(
             desk.database, [StandingChange(account_id=account.id, checked_ms=0, note="")]
         )
     await desk.reload()
     now = desk.directory.get(account.id) or account
-    if change.api_key is not None and was in (Status.EXPIRED, Status.COOLING):
+    if is_renewed and was in (Status.EXPIRED, Status.COOLING):
         await desk.overseer.enable([now])
     desk.refresher.look_now()
     return now

@@ -4,10 +4,12 @@ In: bodies and query parameters. Out: pydantic models, and errors with the code 
 has for each bound. It must not know an account: what a field does is elsewhere.
 """
 
+import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from groxy.admin.shapes import Given
 from groxy.core.errors import ErrorKind, GroxyError
@@ -24,6 +26,10 @@ MODES = ("auto", "fast", "expert", "heavy", "console")
 """The modes whose quota is always shown; others are shown where something is known of them."""
 _MAX_PAGE = 1_000_000_000
 _TEN_POWER = 10**12
+_MAX_MODELS = 256
+_MAX_MODEL_CHARS = 256
+_MAX_MODES = 32
+_MODE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 
 
 def refused(message: str, *, param: str, code: str = "") -> GroxyError:
@@ -60,6 +66,39 @@ def read_tags(value: object) -> object:
     return value
 
 
+def _read_number(value: object) -> object:
+    # Pydantic takes true for 1.
+    if isinstance(value, bool):
+        message = "must be a number, not true or false"
+        raise ValueError(message)
+    return value
+
+
+def _check_models(models: list[str] | None) -> list[str] | None:
+    """Return patterns that a database and a page of accounts can take."""
+    _check_count(models or (), _MAX_MODELS)
+    if any(len(one) > _MAX_MODEL_CHARS or not one.isprintable() for one in models or ()):
+        message = f"must hold model ids of {_MAX_MODEL_CHARS} characters at most, on one line each"
+        raise ValueError(message)
+    return models
+
+
+def _check_modes(quotas: dict[str, str] | None) -> dict[str, str] | None:
+    """Return quotas whose names are modes."""
+    _check_count(quotas or (), _MAX_MODES)
+    if not all(map(_MODE.fullmatch, quotas or ())):
+        message = 'must have modes for names: words in lower-case letters, such as "fast"'
+        raise ValueError(message)
+    return quotas
+
+
+def _check_count(items: Iterable[object], most: int) -> None:
+    if len(tuple(items)) > most:
+        message = f"has too many entries; {most} are the most"
+        raise ValueError(message)
+
+
+Whole = Annotated[int | None, BeforeValidator(_read_number)]
 PoolName = Literal["basic", "super", "heavy"]
 StatusName = Literal["active", "cooling", "expired", "disabled"]
 Tags = Annotated[list[str] | None, BeforeValidator(read_tags)]
@@ -85,30 +124,30 @@ class TermFields(Given):
     """
 
     tags: Tags = Field(default=None, description="Words to find and prefer it by.")
-    weight: int | None = Field(
+    weight: Whole = Field(
         default=None,
         ge=1,
         le=MAX_WEIGHT,
         description="Its share of the work among others of its pool and priority; usually 1.",
     )
-    priority: int | None = Field(
+    priority: Whole = Field(
         default=None,
         ge=-MAX_PRIORITY,
         le=MAX_PRIORITY,
         description="Accounts of a higher one go first within their pool; usually 0.",
     )
-    max_in_flight: int | None = Field(
+    max_in_flight: Whole = Field(
         default=None,
         ge=0,
         le=1_000_000,
         description="Requests at once; 0 is what `routing.max_in_flight` says.",
     )
-    models: list[str] | None = Field(
+    models: Annotated[list[str] | None, AfterValidator(_check_models)] = Field(
         default=None, description="Model ids it may serve; `*` at the end stands for anything."
     )
-    rpm: int | None = Field(default=None, ge=0, le=10**9, description="Requests a minute; 0: any.")
-    tpm: int | None = Field(default=None, ge=0, le=_TEN_POWER, description="Tokens a minute.")
-    quotas: dict[str, str] | None = Field(
+    rpm: Whole = Field(default=None, ge=0, le=10**9, description="Requests a minute; 0: any.")
+    tpm: Whole = Field(default=None, ge=0, le=_TEN_POWER, description="Tokens a minute.")
+    quotas: Annotated[dict[str, str] | None, AfterValidator(_check_modes)] = Field(
         default=None,
         description="Requests in a window, by the mode of the model.",
         examples=[{"fast": "400/2h"}],

@@ -11,7 +11,18 @@ from typing import NoReturn
 import typer
 
 from groxy import __version__
-from groxy.cli import account, doctor, key, ledger, model, sandbox, secret, serve
+from groxy.cli import (
+    account,
+    doctor,
+    key,
+    ledger,
+    model,
+    request,
+    route,
+    sandbox,
+    secret,
+    serve,
+)
 from groxy.core.errors import GroxyError
 
 app = typer.Typer(
@@ -27,6 +38,8 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(key.app, name="key", help="Callers' keys and operators' keys.")
 app.add_typer(account.app, name="account", help="Accounts at upstreams.")
 app.add_typer(model.app, name="model", help="Models that can be served.")
+app.add_typer(request.app, name="request", help="Requests: where they went, and why.")
+app.command("route")(route.route)
 app.add_typer(ledger.app, name="ledger", help="The books.")
 app.add_typer(secret.app, name="secret", help="The keys that seal what is stored.")
 

@@ -1,8 +1,8 @@
 """The operator's way to the admin API, for commands: over HTTP, or in this process.
 
-In: `--url` and an admin key, or settings. Out: an `AdminClient`, which is the same for both. Without
-`--url` the gateway is built here, at rest, on the same store: a gateway that runs notices what was
-changed within a second. A key is neither printed nor part of any error.
+In: `--url` and an admin key, or settings. Out: an `AdminClient`, which is the same for both.
+Without `--url` the gateway is built here, at rest, on the same store: a gateway that runs notices
+what was changed within a second. A key is neither printed nor part of any error.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import msgspec
 import typer
 
 from groxy.cli.context import loaded_settings, run
+from groxy.cli.in_process import HERE, InProcess
 from groxy.core.errors import ErrorKind, GroxyError, facts_of
 from groxy.settings import Loaded, rules
 from groxy.wire.http import HttpTransport, Outgoing, Reply, Transport
@@ -34,7 +35,6 @@ MAX_NAMES = 1000
 """How many accounts the admin API takes in one request."""
 _URL_VARIABLE = "GROXY_URL"
 _KEY_VARIABLE = "GROXY_APP_KEY"
-_HERE = "http://in-process"
 _CONNECT_TIMEOUT_S = 10.0
 _ANSWER_TIMEOUT_S = 120.0
 """A check of an account may wait for its upstream; nothing takes longer without a stream."""
@@ -126,6 +126,11 @@ def plain(text: str) -> str:
     return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
 
 
+def counted(count: int, word: str) -> str:
+    """Return how many there are of a thing, as `1 account` and `2 accounts`."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
 def at_desk(way: Way, work: Callable[["AdminClient"], Awaitable[T]]) -> T:
     """Do a command's work with an open client; raises what the work raises."""
 
@@ -165,7 +170,7 @@ async def _opened_here(loaded: Loaded) -> AsyncIterator["AdminClient"]:
             with suppress(GroxyError):
                 await app.sharing.exchange()
         async with asyncio.TaskGroup() as tasks:
-            yield AdminClient(_InProcess(app, tasks), _HERE, is_alone=is_alone)
+            yield AdminClient(InProcess(app, tasks), HERE, is_alone=is_alone)
         if not is_alone and app.directory.unshared:
             await app.sharing.exchange()
 
@@ -356,111 +361,3 @@ def _error_of(status: int, body: bytes, base_url: str) -> GroxyError:
 def _stranger(status: int, base_url: str) -> GroxyError:
     message = f"What answers at {base_url} is no Groxy gateway (status {status}). Check --url."
     return GroxyError(ErrorKind.BAD_REPLY, message, param="url")
-
-
-# --------------------------------------------------------------------------------- in this process
-
-
-class _InProcess:
-    """Carries requests to an application in this process; see `wire.http.Transport`."""
-
-    def __init__(self, app: Callable[..., Awaitable[None]], tasks: asyncio.TaskGroup) -> None:
-        self._app = app
-        self._tasks = tasks
-
-    async def send(self, outgoing: Outgoing) -> Reply:
-        """Send a request and return once the reply's head is there."""
-        reply = _ReplyHere(outgoing.body)
-        reply.task = self._tasks.create_task(reply.answer(self._app, _scope_of(outgoing)))
-        await reply.has_head.wait()
-        return reply
-
-    async def close(self) -> None:
-        """Close nothing: who opened the application closes it."""
-
-
-def _scope_of(outgoing: Outgoing) -> dict[str, Any]:
-    from groxy.admin.access import vouch
-
-    from urllib.parse import unquote
-
-    path, _, query = outgoing.url.removeprefix(_HERE).partition("?")
-    headers = {**outgoing.headers, "content-length": str(len(outgoing.body))}
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": outgoing.method,
-        "scheme": "http",
-        "path": unquote(path),
-        "raw_path": path.encode(),
-        "root_path": "",
-        "query_string": query.encode(),
-        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-        "client": None,
-        "server": None,
-    }
-    vouch(scope)
-    return scope
-
-
-class _ReplyHere:
-    """See `wire.http.Reply`."""
-
-    def __init__(self, body: bytes) -> None:
-        self._sent = body
-        self._is_sent = False
-        self._is_whole = False
-        # Bounded: who reads slowly has an export wait, not pile up.
-        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(16)
-        self.has_head = asyncio.Event()
-        self.task: asyncio.Task[None] | None = None
-        self.status = 500
-        self.headers: dict[str, str] = {}
-
-    async def answer(self, app: Callable[..., Awaitable[None]], scope: dict[str, Any]) -> None:
-        """Have the application answer, whatever becomes of it."""
-        try:
-            await app(scope, self._receive, self._send)
-        finally:
-            self.has_head.set()
-        await self._pieces.put(None)
-
-    async def _receive(self) -> dict[str, Any]:
-        if self._is_sent:
-            await asyncio.Event().wait()  # this client stays to the end
-        self._is_sent = True
-        return {"type": "http.request", "body": self._sent, "more_body": False}
-
-    async def _send(self, message: Mapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self.headers = {
-                name.decode().lower(): value.decode("latin-1")
-                for name, value in message.get("headers", ())
-            }
-            self.has_head.set()
-            return
-        if message.get("body"):
-            await self._pieces.put(message["body"])
-        self._is_whole = not message.get("more_body", False)
-
-    async def read(self, limit: int) -> bytes:
-        """Return the whole body."""
-        body = b"".join([chunk async for chunk in self.chunks()])
-        assert len(body) <= limit  # noqa: S101 - it is in memory as it is
-        return body
-
-    async def chunks(self) -> AsyncGenerator[bytes]:
-        """Yield the body as it arrives; raise STREAM_BROKEN when its end is missing."""
-        while (piece := await self._pieces.get()) is not None:
-            yield piece
-        if not self._is_whole:
-            raise GroxyError(ErrorKind.STREAM_BROKEN, "The answer broke off. See the log.")
-
-    def release(self) -> None:
-        """There is no connection to keep."""
-
-    def close(self) -> None:
-        """Stop the answer if it was not read to its end."""
-        if self.task is not None:
-            self.task.cancel()

@@ -187,8 +187,12 @@ def read_flags(draft: Draft, flags: Mapping[str, object]) -> None:
             _take(draft, _path_of(PREFIX + name.replace(".", "__")), value, source)
 
 
+_NOT_SETTINGS = frozenset({CONFIG_VARIABLE, DATA_DIR_VARIABLE, "GROXY_URL", "GROXY_APP_KEY"})
+"""Where to look, and where commands find a running gateway."""
+
+
 def _is_setting(name: str, value: str) -> bool:
-    if not name.startswith(PREFIX) or name in {CONFIG_VARIABLE, DATA_DIR_VARIABLE}:
+    if not name.startswith(PREFIX) or name in _NOT_SETTINGS:
         return False
     is_link = name.endswith("PORT") and "__" not in name and _SERVICE_URL.match(value)
     return not is_link and not _SERVICE_LINK.fullmatch(name)
