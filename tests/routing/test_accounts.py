@@ -791,12 +791,15 @@ async def test_a_thousand_requests_at_once_never_exceed_a_bound(clock):
     assert [one.in_flight for one in accounts] == [0] * 5
 
 
-async def test_whoever_waits_for_room_is_woken_by_the_first_end(directory, first):
+async def test_those_who_wait_longest_are_woken_by_the_first_end(directory, first):
     directory.begin(first, "a", "official", 0)
     waiting = [asyncio.ensure_future(directory.room(30)) for _ in range(100)]
     await asyncio.sleep(0)
     directory.end(first, 0)
+    await asyncio.sleep(0.01)
 
+    assert [task.done() for task in waiting] == [True] * 8 + [False] * 92
+    directory.wake()
     async with asyncio.timeout(1):
         await asyncio.gather(*waiting)
 
@@ -804,7 +807,7 @@ async def test_whoever_waits_for_room_is_woken_by_the_first_end(directory, first
 async def test_waiting_for_room_ends_by_itself_and_leaves_nothing_behind(directory):
     await directory.room(0.001)
 
-    assert directory._waiting == set()
+    assert directory._waiting == {}
 
 
 async def test_whoever_gives_up_waiting_leaves_nothing_behind(directory):
@@ -813,7 +816,7 @@ async def test_whoever_gives_up_waiting_leaves_nothing_behind(directory):
     waiting.cancel()
     await asyncio.wait([waiting])
 
-    assert directory._waiting == set()
+    assert directory._waiting == {}
 
 
 def test_what_rests_cannot_be_begun(directory, first):

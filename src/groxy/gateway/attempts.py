@@ -7,6 +7,7 @@ begin is hedged. Whatever happened is in the trail, and known to routing.
 """
 
 import asyncio
+import time
 from collections.abc import Coroutine, Sequence
 from typing import cast
 
@@ -68,16 +69,17 @@ class Attempts:
             price_of=self._means.price_of,
             heard=self._vigil.heard,
         )
-        self._means.hedger.note_request()
-        loop = asyncio.get_running_loop()
-        patience = loop.time() + self._means.limits.capacity_wait_s
+        if self._means.hedger.is_on:
+            self._means.hedger.note_request()
+        patience = time.monotonic() + self._means.limits.capacity_wait_s
         while True:
             plan = await self._plan(wanted, patience)
+            self._trail.route = _route_of(plan, self._means.router.strategy.value)
             try:
                 return await self._follow(plan, question, wanted)
             except NoRoomError:
                 # Others were quicker: look again, as long as there is time for it.
-                if loop.time() >= patience:
+                if time.monotonic() >= patience:
                     message = "All accounts for this model are busy. Try again in 1 s."
                     raise GroxyError(ErrorKind.RATE_LIMITED, message, retry_after_s=1) from None
 
@@ -85,20 +87,17 @@ class Attempts:
 
     async def _plan(self, wanted: Wanted, patience: float) -> Plan:
         """Return who is to be asked; wait a little if all are at a limit that will be over."""
-        means, loop = self._means, asyncio.get_running_loop()
+        means = self._means
         while True:
             try:
-                plan = means.router.plan(wanted)
+                return means.router.plan(wanted)
             except GroxyError as error:
-                left_s = patience - loop.time()
+                left_s = patience - time.monotonic()
                 is_limit = error.kind is ErrorKind.RATE_LIMITED
                 # Told in whole seconds, rounded up.
                 if not is_limit or left_s <= 0.0 or (error.retry_after_s or 0.0) > left_s + 1.0:
                     raise
                 await self._vigil.attempt(means.directory.room(min(left_s, _LOOK_AGAIN_S)))
-            else:
-                self._trail.route = _route_of(plan, means.router.strategy.value)
-                return plan
 
     async def _follow(self, plan: Plan, question: Question, wanted: Wanted) -> bytes:
         """Ask the candidates of a plan, one after the other."""

@@ -26,6 +26,7 @@ _STREAM_BEGINS_BEFORE = 0.95
 _WORST_HEALTH = 0.05
 _HEALED_BY = 0.12
 _HURT_TO = 0.6
+_AS_GOOD_AS_WELL = 0.995
 _HALF_FORGOTTEN_S = 15.0
 """Half of what makes an account look ill or slow is forgotten after so long: one that is not asked
 while others are idle could never show that it is well again."""
@@ -377,6 +378,8 @@ class Account:
         """Take in that an attempt went well, or that it failed by the account's own fault."""
         if went_well:
             self.health += _HEALED_BY * (1.0 - self.health)
+            if self.health > _AS_GOOD_AS_WELL:
+                self.health = 1.0
         else:
             self.health = max(self.health * _HURT_TO, _WORST_HEALTH)
             self._judged_at = 0.0

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from itertools import islice
 
 from groxy.core.errors import ErrorKind, Fault, GroxyError
 from groxy.routing.account import SOFT, Account, Rest, Status
@@ -19,6 +20,8 @@ from groxy.state._base import CoolDown, Load, add_loads
 _KINDS = {kind.value: kind for kind in ErrorKind}
 _MANY = 256
 """Accounts from which on finding out anew who can serve what is put off."""
+_WOKEN_BY_ONE = 8
+"""Who are woken when one request ends: it serves one, and all look again by themselves anyway."""
 _BETWEEN = "\n"
 """Between account and model in the name of a shared rest; in neither of them."""
 _NO_LOAD = Load(in_flight=0, minute=0, requests=0, tokens=0)
@@ -44,7 +47,8 @@ class Directory:
         """Rests that other processes know of, by name."""
         self._loaded: set[str] = set()
         """Accounts of which other processes have some load."""
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], None] = {}
+        """Who waits for an account to become free, those who wait longest first."""
         self.generation = 0
         self._is_stale = False
         self.unshared: dict[str, CoolDown | None] = {}
@@ -135,9 +139,10 @@ class Directory:
         now = self.now()
         if account.is_bounded and account.bound_reached(model, mode, now):
             return False
-        if account.is_resting(now):
-            return False
-        if account.rest_until <= now and self._is_on_probation(account):
+        if account.rest_until > now:
+            if account.rest_reason not in SOFT:
+                return False
+        elif account.failures >= self.rules.down_after or account.standing is Status.COOLING:
             # The first one after a rest tries whether it is well again; the others wait for that.
             account.rest_until = now + self.rules.down_s
             account.rest_reason = ErrorKind.UPSTREAM_DOWN
@@ -146,14 +151,11 @@ class Directory:
         self._busy.add(account)
         return True
 
-    def _is_on_probation(self, account: Account) -> bool:
-        return account.failures >= self.rules.down_after or account.standing is Status.COOLING
-
     def end(self, account: Account, tokens: int) -> None:
         """Count that a request ended, and correct its tokens by so many."""
         account.end(tokens, self.now())
         if self._waiting:
-            self.wake()
+            self.wake(_WOKEN_BY_ONE)
 
     def note_success(self, account: Account, model: str = "") -> None:
         """An attempt went well: whatever was held against the account is forgotten."""
@@ -161,14 +163,16 @@ class Directory:
         tally = account.tally
         tally.uses += 1
         now = tally.last_used = self.now()
-        account.note_health(went_well=True)
+        if account.health < 1.0:
+            account.note_health(went_well=True)
         account.rejections = 0
         account.is_probed = False
         # What was sent before the credit ran out says nothing of it.
         if account.standing is Status.COOLING and not account.is_resting(now):
             account.stand(Status.ACTIVE, "", now)
             self.healed[account.id] = account
-        self._note_model_served(account, model, now)
+        if account.model_rests or account.model_limits:
+            self._note_model_served(account, model, now)
         if account.rest_reason is None:
             account.failures = 0
             return
@@ -277,18 +281,18 @@ class Directory:
     async def room(self, timeout_s: float) -> None:
         """Return when some account has become free, or after a time."""
         freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(freed)
+        self._waiting[freed] = None
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await freed
         finally:
-            self._waiting.discard(freed)
+            self._waiting.pop(freed, None)
 
-    def wake(self) -> None:
-        """Let all who wait look again."""
-        waiting, self._waiting = self._waiting, set()
-        for freed in waiting:
+    def wake(self, most: int | None = None) -> None:
+        """Let those who wait look again: all, or those who wait longest."""
+        for freed in list(islice(self._waiting, most)):
+            del self._waiting[freed]
             if not freed.done():
                 freed.set_result(None)
 

@@ -142,14 +142,10 @@ class Router:
             raise all_resting(_some_of(ables), look.now)
         if not wanted.preferences.allow_fallbacks:
             chosen = chosen[:1]
+        of = ables[0].count if len(ables) == 1 else sum(able.count for able in ables)
         first = chosen[0].account.id
-        is_home = bool(wanted.conversation or wanted.home) and first in self._homes_of(wanted)
-        return Plan(
-            tuple(chosen),
-            of=sum(able.count for able in ables),
-            home=first if is_home else "",
-            notes=notes,
-        )
+        is_home = of > 1 and first in self._homes_of(wanted)
+        return Plan(tuple(chosen), of=of, home=first if is_home else "", notes=notes)
 
     def explain(self, wanted: Wanted) -> Explanation:
         """Return what planning a request comes to now, with a verdict on each account.
@@ -207,6 +203,8 @@ class Router:
         account.note_speed(
             first_event_s=first_event_s, output_tokens=output_tokens, duration_s=duration_s
         )
+        if len(self._directory) > 1:
+            account.note_terms()
         if wanted.conversation and self.keeps_together and len(self._directory) > 1:
             self.affinity.remember(wanted.conversation, account.id)
 
