@@ -38,6 +38,28 @@ async def test_several_choices_are_only_promised_where_they_can_be_had(bridge, s
     assert (answer.status == 200) is (bridge.speaks == "chat")
 
 
+_FORMS: dict[str, dict[str, Any]] = {
+    "chat": {"response_format": {"type": "json_object"}},
+    "responses": {"text": {"format": {"type": "json_object"}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("caller", "param"), [("chat", "response_format"), ("responses", "text.format")]
+)
+async def test_json_that_cannot_be_promised_is_refused_in_the_callers_words(
+    bridge, caller, param
+) -> None:
+    body = asking.text(caller, "Hello!") | _FORMS[caller]
+    answer = await bridge.send(caller, body, stream=False)
+    if bridge.speaks != "messages":
+        assert answer.status == 200
+        return
+    assert answer.status == 400
+    assert answer.json["error"]["param"] == param
+    assert f"`{param}`" in answer.json["error"]["message"]
+
+
 _BAD: dict[str, list[tuple[dict[str, Any], str | None]]] = {
     "chat": [({"messages": []}, "messages"), ({"messages": "x"}, "messages")],
     "responses": [

@@ -244,6 +244,12 @@ def test_a_schemas_name_is_kept():
 
 
 @pytest.mark.parametrize("strict", [True, False, None])
+def test_a_schemas_strictness_is_kept(strict):
+    form = {"type": "json_schema", "json_schema": {"schema": {"a": 1}, "strict": strict}}
+    assert _options(response_format=form).output_strict is strict
+
+
+@pytest.mark.parametrize("strict", [True, False, None])
 def test_a_tools_strictness_is_kept(strict):
     tool = {"type": "function", "function": {"name": "look", "strict": strict}}
     assert _request(tools=[tool]).tools == (Tool(name="look", strict=strict),)

@@ -342,6 +342,15 @@ def test_a_number_beyond_64_bits_is_passed_on_where_it_may_stand():
             {"response_format": {"type": "json_schema", "json_schema": {"schema": "a"}}},
             "response_format.json_schema.schema",
         ),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"schema": {"a": 1}, "strict": "yes"},
+                }
+            },
+            "response_format.json_schema.strict",
+        ),
         ({"tools": {}}, "tools"),
         ({"tools": [LOOK] * 201}, "tools"),
         ({"tools": [LOOK, "look"]}, "tools.1"),

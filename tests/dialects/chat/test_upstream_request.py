@@ -221,6 +221,12 @@ def test_a_schema_always_has_a_name(name, written):
     }
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_schema_is_as_strict_as_was_asked_for(strict):
+    form = _options(output_form=OutputForm.SCHEMA, output_strict=strict)["response_format"]
+    assert form["json_schema"] == {"name": "answer", "schema": {}, "strict": strict}
+
+
 def test_a_choice_of_tools_without_tools_is_not_sent():
     options = Options(tool_use=ToolUse.REQUIRED, parallel_tool_calls=False)
     assert _sent(_request(options=options)).keys() == {"model", "messages"}

@@ -49,6 +49,9 @@ def _error(*blocks: Any) -> GroxyError:
         ({"type": "image", "source": {"type": "url"}}, "source.url"),
         ({"type": "image", "source": {"type": "file"}}, "source.file_id"),
         ({"type": "image", "source": {"type": "tape"}}, "source.type"),
+        ({"type": "image", "source": {"type": "text", "data": "a"}}, "source.type"),
+        ({"type": "image", "source": {"type": "content", "content": "a"}}, "source.type"),
+        ({"type": "document", "source": {"type": "tape"}}, "source.type"),
         ({"type": "document", "source": {"type": "text"}}, "source.data"),
         ({"type": "document", "source": {"type": "content", "content": 7}}, "source.content"),
         ({"type": "tool_use", "name": "a", "input": {}}, "id"),
@@ -74,6 +77,11 @@ def test_a_block_that_lacks_something_is_named(block, field):
 def test_broken_base64_is_named(data):
     source = PNG | {"data": data}
     assert _error({"type": "image", "source": source}).param == f"{WHERE}.source.data"
+
+
+def test_a_source_that_is_none_for_a_picture_is_told_those_that_are():
+    error = _error({"type": "image", "source": {"type": "text", "data": "a"}})
+    assert "must be one of base64, url, file." in error.message
 
 
 def test_base64_inside_a_tool_result_is_checked():
@@ -171,6 +179,32 @@ def test_a_search_result_is_text_with_its_source():
 def test_a_block_that_nobody_knows_is_refused_when_a_user_said_it():
     with pytest.raises(GroxyError) as raised:
         _turns({"type": "text", "text": "a"}, {"type": "container_upload"})
+    assert raised.value.kind is ErrorKind.UNSUPPORTED
+    assert raised.value.param == "messages.0.content.1.type"
+
+
+# ------------------------------------------------------------------------------- what systems say
+
+
+def test_a_system_in_between_says_texts_and_what_can_be_told_as_text():
+    document = {"type": "document", "source": {"type": "text", "data": "Go."}, "title": "Plan"}
+    parts = _parts({"type": "text", "text": "a"}, document, role="system")
+    assert parts == (Text(text="a\n\nDocument: Plan\nGo."),)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "image", "source": PNG},
+        {"type": "document", "source": PDF},
+        {"type": "tool_result", "tool_use_id": "a", "content": "1"},
+        {"type": "thinking", "thinking": "Hm."},
+        {"type": "container_upload"},
+    ],
+)
+def test_what_a_system_cannot_say_elsewhere_is_refused_by_name(block):
+    with pytest.raises(GroxyError) as raised:
+        _turns({"type": "text", "text": "a"}, block, role="system")
     assert raised.value.kind is ErrorKind.UNSUPPORTED
     assert raised.value.param == "messages.0.content.1.type"
 

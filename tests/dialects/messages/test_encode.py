@@ -304,6 +304,11 @@ def test_json_without_a_schema_is_refused():
     assert _unsupported(options=Options(output_form=OutputForm.JSON)) == "response_format"
 
 
+def test_what_is_refused_is_called_as_its_caller_calls_it():
+    options = Options(output_form=OutputForm.JSON, output_field="text.format")
+    assert _unsupported(options=options) == "text.format"
+
+
 @pytest.mark.parametrize(
     ("asked", "routed", "expected"),
     [

@@ -196,6 +196,22 @@ def test_a_start_without_a_count_gets_an_estimate(usage):
     assert start["message"]["id"] == "msg_up"
 
 
+@pytest.mark.parametrize("content", [{}, {"content": None}, {"content": "a"}])
+def test_a_start_without_a_list_for_its_blocks_gets_one(content):
+    start: Any = {"id": "msg_up", "model": "grok-4.7", "usage": {"input_tokens": 9}, "extra": 1}
+    sent = _relayed(event("message_start", message=start | content) + says("a") + ends()).sent
+    assert heard(sent)["content"] == [{"type": "text", "text": "a"}]
+    message = events_of(sent)[0]["message"]
+    assert (message["id"], message["extra"]) == ("msg_up", 1)
+    assert message["usage"]["input_tokens"] == 9, "what the upstream counted is no estimate's"
+
+
+def test_a_start_without_an_id_keeps_its_count():
+    message = {"model": "m", "content": [], "usage": {"input_tokens": 9, "output_tokens": 1}}
+    (start,) = events_of(_relayed(event("message_start", message=message)).passed)
+    assert (start["message"]["id"], start["message"]["usage"]["input_tokens"]) == ("msg_abc", 9)
+
+
 def test_a_stream_without_a_start_gets_one():
     message = heard(_relayed(says("a") + ends()).sent)
     assert (message["id"], message["content"]) == ("msg_abc", [{"type": "text", "text": "a"}])
@@ -221,6 +237,30 @@ def test_the_last_reason_counts_and_the_last_usage():
 def test_a_missing_reason_follows_what_was_said(stream, reason):
     outcome = _relayed(begins() + stream + event("message_stop"))
     assert events_of(outcome.last)[0]["delta"]["stop_reason"] == reason
+
+
+def test_an_end_of_the_turn_beside_calls_is_one_for_them():
+    outcome = _relayed(begins() + says("a") + calls(1, "t", "n", "{}") + ends("end_turn"))
+    assert heard(outcome.sent)["stop_reason"] == "tool_use"
+    assert outcome.relay.tally.finish_reason == "tool_calls"
+
+
+@pytest.mark.parametrize("reason", ["max_tokens", "pause_turn", "refusal", "something_new"])
+def test_any_other_reason_beside_calls_stays(reason):
+    outcome = _relayed(begins() + calls(0, "t", "n", "{}") + ends(reason))
+    assert b'"stop_reason":"%s"' % reason.encode() in outcome.last
+
+
+def test_tools_that_the_upstream_ran_are_no_calls():
+    block = opens(0, "server_tool_use", id="s", name="web_search", input={}) + closes(0)
+    outcome = _relayed(begins() + block + says("a", 1) + ends("end_turn"))
+    assert heard(outcome.sent)["stop_reason"] == "end_turn"
+
+
+def test_an_end_that_counts_no_input_leaves_the_starts_count():
+    outcome = _relayed(begins() + says("a") + ends(input_tokens=0, cache_read_input_tokens=0))
+    assert outcome.relay.reported_usage() == Usage(input_tokens=25, output_tokens=7)
+    assert events_of(outcome.last)[0]["usage"]["input_tokens"] == 25
 
 
 def test_further_fields_of_the_end_stay():

@@ -221,6 +221,44 @@ def test_the_attribution_does_not_go_upstream(system, left):
     assert _sent(asked(system=system)).get("system") == left
 
 
+@pytest.mark.parametrize(
+    ("content", "left"),
+    [
+        (LINE + "\nBe brief.", "Be brief."),
+        ([{"type": "text", "text": LINE}, {"type": "text", "text": "a"}], "a"),
+        (LINE, None),
+        ([{"type": "text", "text": LINE}], None),
+        ("He wrote " + LINE, "He wrote " + LINE),
+    ],
+)
+def test_the_attribution_does_not_go_upstream_in_a_systems_turn_either(content, left):
+    history: Any = [{"role": "system", "content": content}, {"role": "user", "content": "Hello"}]
+    said = [] if left is None else [Message(role=Role.SYSTEM, parts=(Text(text=left),))]
+    assert list(DIALECT.canonical(asked(history)).messages[:-1]) == said
+    *sent, last = _sent(asked(history))["messages"]
+    texts = [
+        turn["content"] if isinstance(turn["content"], str) else turn["content"][0]["text"]
+        for turn in sent
+    ]
+    assert (texts, last) == ([] if left is None else [left], history[1])
+
+
+def test_a_user_may_speak_of_the_attribution():
+    assert _sent(asked(LINE))["messages"] == [{"role": "user", "content": LINE}]
+
+
+def test_what_a_system_says_beside_the_attribution_stays():
+    image = {"type": "image", "source": {"type": "url", "url": "https://x.test/a.png"}}
+    content: Any = [{"type": "text", "text": LINE}, image]
+    history: Any = [{"role": "user", "content": "a"}, {"role": "system", "content": content}]
+    assert _sent(asked(history))["messages"][1]["content"] == [image]
+
+
+def test_an_only_turn_is_not_taken_away():
+    history: Any = [{"role": "system", "content": LINE}]
+    assert _sent(asked(history))["messages"] == history
+
+
 def test_what_we_sealed_goes_back_as_it_was_sealed():
     blocks: Any = [
         {"type": "thinking", "thinking": "Hm.", "signature": sealed_token("enc", "rs_1")},
@@ -379,23 +417,39 @@ def test_sealed_thoughts_come_back_as_they_went():
     assert turn.parts == (Reasoning(text="Hm.", encrypted="enc", item_id="rs_1"),)
 
 
+_SPELLED = b'{"a":1.10,"b":1E2,"c":12345678901234567890123,"d":1e999,"e":"\\u00e9"}'
+
+
 @pytest.mark.parametrize(
     "fields",
     [
-        (
-            b'"system":[{"type":"text","text":"x-anthropic-billing-header: a\\nhi","x":1e999}],'
-            b'"messages":[{"role":"user","content":"a"}]'
-        ),
-        (
-            b'"messages":[{"role":"user","content":"a"},{"role":"assistant","content":['
-            b'{"type":"thinking","thinking":"t","signature":"groxy1.rs_1.enc"},'
-            b'{"type":"tool_use","id":"a","name":"f","input":{"a":1e999}}]}]'
-        ),
+        b'"system":[{"type":"text","text":"%s\\nhi","x":%s}],'
+        b'"messages":[{"role":"user","content":"a"}]' % (LINE.encode(), _SPELLED),
+        b'"messages":[{"role":"user","content":"a"},{"role":"system","content":['
+        b'{"type":"text","text":"%s\\nhi"},{"type":"text","text":"b","x":%s}]}]'
+        % (LINE.encode(), _SPELLED),
+        b'"messages":[{"role":"user","content":"a"},{"role":"assistant","content":['
+        b'{"type":"thinking","thinking":"t","signature":"groxy1.rs_1.enc"},'
+        b'{"type":"tool_use","id":"a","name":"f","input":%s}]}]' % _SPELLED,
     ],
-    ids=["system", "input"],
+    ids=["system", "a system's turn", "input"],
 )
-def test_a_number_out_of_range_is_the_callers_mistake(fields):
+def test_what_is_opened_on_its_way_is_not_spelled_anew(fields):
     body = b'{"model":"grok-4.3","max_tokens":5,' + fields + b"}"
-    with pytest.raises(GroxyError) as caught:
-        DIALECT.outgoing(DIALECT.decode_request(body), model="m", effort=None, stream=False)
-    assert caught.value.kind is ErrorKind.BAD_REQUEST
+    request = DIALECT.decode_request(body)
+    sent = DIALECT.outgoing(request, model="m", effort=None, stream=False)
+    name = "system" if b'"system":[' in fields else "messages"
+    assert bytes(sent[name]) != bytes(request.fields[name]), "it was opened"
+    assert _SPELLED in bytes(sent[name])
+
+
+def test_nesting_that_only_the_checks_could_read_is_refused(monkeypatch):
+    class Exhausted:
+        def decode(self, _: Any) -> Any:
+            raise RecursionError
+
+    monkeypatch.setattr("groxy.dialects.messages.request._objects_decoder", Exhausted())
+    with pytest.raises(GroxyError) as raised:
+        _sent(asked("What is " + sealed_token("enc") + "?"))
+    assert raised.value.kind is ErrorKind.BAD_JSON
+    assert "nested too deeply" in raised.value.message

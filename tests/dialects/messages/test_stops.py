@@ -3,7 +3,7 @@
 import pytest
 
 from groxy.core.events import FinishReason
-from groxy.dialects.messages.stops import finish_reason, stop_reason
+from groxy.dialects.messages.stops import finish_reason, mended_stop_reason, stop_reason
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,32 @@ def test_what_a_stop_reason_means(said, meant):
     assert finish_reason(said, has_calls=False) is meant
 
 
-def test_a_missing_stop_reason_follows_what_the_reply_holds():
-    assert finish_reason(None, has_calls=True) is FinishReason.TOOL_CALLS
+@pytest.mark.parametrize("said", [None, "", "end_turn", "something_new"])
+def test_a_stop_reason_that_says_nothing_of_calls_follows_what_the_reply_holds(said):
+    assert finish_reason(said, has_calls=True) is FinishReason.TOOL_CALLS
+
+
+@pytest.mark.parametrize("said", ["max_tokens", "refusal", "stop_sequence", "pause_turn"])
+def test_a_stop_reason_that_says_more_stays_beside_calls(said):
+    assert finish_reason(said, has_calls=True) is finish_reason(said, has_calls=False)
+    assert mended_stop_reason(said, stop_text=None, has_calls=True) == said
+
+
+@pytest.mark.parametrize(
+    ("told", "stop_text", "has_calls", "said"),
+    [
+        (None, None, False, "end_turn"),
+        (None, None, True, "tool_use"),
+        ("", "", True, "tool_use"),
+        (None, "END", False, "stop_sequence"),
+        ("end_turn", None, False, "end_turn"),
+        ("end_turn", None, True, "tool_use"),
+        ("tool_use", None, True, "tool_use"),
+        ("something_new", None, True, "something_new"),
+    ],
+)
+def test_what_is_made_of_an_upstreams_stop_reason(told, stop_text, has_calls, said):
+    assert mended_stop_reason(told, stop_text=stop_text, has_calls=has_calls) == said
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,30 @@ def test_later_counts_replace_earlier_ones_and_absent_ones_do_not():
     }
 
 
+def _merged(start: Any, end: Any) -> dict[str, Any]:
+    fields = merged(merged({}, _raw(**start)), _raw(**end))
+    return {name: json.loads(bytes(raw)) for name, raw in fields.items()}
+
+
+@pytest.mark.parametrize("end", [{}, {"cache_read_input_tokens": 0}])
+def test_an_input_of_nothing_at_all_does_not_replace_a_count(end):
+    start = {"input_tokens": 9, "cache_read_input_tokens": 2, "output_tokens": 1}
+    assert _merged(start, end | {"input_tokens": 0, "output_tokens": 5}) == {
+        "input_tokens": 9,
+        "cache_read_input_tokens": 2,
+        "output_tokens": 5,
+    }
+
+
+def test_input_that_was_read_from_a_cache_after_all_is_not_counted_twice():
+    end = {"input_tokens": 0, "cache_read_input_tokens": 9}
+    assert _merged({"input_tokens": 9, "cache_read_input_tokens": 0}, end) == end
+
+
+def test_a_smaller_count_replaces_what_was_an_estimate():
+    assert _merged({"input_tokens": 9}, {"input_tokens": 4}) == {"input_tokens": 4}
+
+
 @pytest.mark.parametrize("raw", [b"", b"null", b"[]", b"{"])
 def test_nothing_is_laid_over_by_nonsense(raw):
     start = merged({}, _raw(input_tokens=9))

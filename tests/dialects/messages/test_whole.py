@@ -69,6 +69,31 @@ def test_a_missing_field_is_added(name):
     assert written[name] == {"id": "msg_abc", "model": ""}.get(name, expected[name])
 
 
+@pytest.mark.parametrize("told", [{}, {"stop_reason": None}, {"stop_reason": "end_turn"}])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(REPLY["content"], "tool_use"), ([{"type": "text", "text": "a"}], "end_turn")],
+)
+def test_a_reason_that_is_missing_or_plain_follows_what_was_said(told, content, reason):
+    body = {name: value for name, value in REPLY.items() if name != "stop_reason"}
+    reply = _reply(body | {"content": content} | told)
+    assert message_of(reply.encode(READ))["stop_reason"] == reason
+    assert reply.tally.finish_reason == {"tool_use": "tool_calls"}.get(reason, "stop")
+
+
+def test_a_stop_text_is_the_reason_that_is_missing():
+    body = REPLY | {"content": [], "stop_reason": None, "stop_sequence": "END"}
+    written = message_of(_reply(body).encode(READ))
+    assert (written["stop_reason"], written["stop_sequence"]) == ("stop_sequence", "END")
+
+
+def test_arguments_keep_their_spelling_where_the_reason_is_mended():
+    call = b'[{"type":"tool_use","id":"t","name":"n","input":{"x":1.10}}]'
+    body = json.dumps(REPLY | {"content": 0, "stop_reason": "end_turn"}).encode()
+    written = _reply(body.replace(b'"content": 0', b'"content": ' + call)).encode(READ)
+    assert (b'{"x":1.10}' in written, b'"tool_use"' in written) == (True, True)
+
+
 def test_further_fields_of_the_reply_and_its_usage_stay():
     written = message_of(_reply(REPLY | {"extra": {"a": 1}}).encode(USAGE))
     assert (written["extra"], written["usage"]["service_tier"]) == ({"a": 1}, "standard")

@@ -31,7 +31,8 @@ def user(*parts: Any) -> list[Any]:
 
 
 def test_text_is_a_message_of_the_user() -> None:
-    assert canonical() == Request(model="grok-4.7", messages=(SAID,))
+    options = Options(output_field="text.format")
+    assert canonical() == Request(model="grok-4.7", messages=(SAID,), options=options)
 
 
 def test_instructions_come_first() -> None:
@@ -164,7 +165,14 @@ def test_settings_are_carried() -> None:
         output_form=OutputForm.SCHEMA,
         output_schema=json.dumps(schema).encode(),
         output_name="form",
+        output_field="text.format",
     )
+
+
+@pytest.mark.parametrize("strict", [True, False, None])
+def test_a_schemas_strictness_is_kept(strict) -> None:
+    form = {"type": "json_schema", "name": "form", "schema": {}, "strict": strict}
+    assert canonical(text={"format": form}).options.output_strict is strict
 
 
 @pytest.mark.parametrize(

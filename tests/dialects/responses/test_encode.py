@@ -196,6 +196,14 @@ def test_calls_one_by_one_are_asked_for() -> None:
             Options(output_form=OutputForm.SCHEMA),
             {"type": "json_schema", "name": "answer", "schema": {}},
         ),
+        (
+            Options(output_form=OutputForm.SCHEMA, output_strict=True),
+            {"type": "json_schema", "name": "answer", "schema": {}, "strict": True},
+        ),
+        (
+            Options(output_form=OutputForm.SCHEMA, output_strict=False),
+            {"type": "json_schema", "name": "answer", "schema": {}, "strict": False},
+        ),
     ],
 )
 def test_the_form_of_the_answer_is_said(options, form) -> None:

@@ -218,6 +218,10 @@ def test_too_many_tools_are_refused() -> None:
         ({"truncation": "middle"}, "truncation"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
         ({"text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
+        (
+            {"text": {"format": {"type": "json_schema", "schema": {}, "strict": "yes"}}},
+            "text.format.strict",
+        ),
         ({"tool_choice": "sometimes"}, "tool_choice"),
         ({"tool_choice": {"type": "function"}}, "tool_choice.name"),
         ({"tool_choice": {"type": "allowed_tools"}}, "tool_choice.tools"),

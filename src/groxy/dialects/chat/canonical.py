@@ -175,6 +175,7 @@ def _options(chat: Chat) -> Options:
         output_form=OutputForm(form.type) if form else OutputForm.TEXT,
         output_schema=encode(schema.schema) if schema and schema.schema is not None else b"{}",
         output_name=(schema.name or "") if schema else "",
+        output_strict=schema.strict if schema else None,
     )
 
 

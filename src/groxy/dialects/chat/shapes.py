@@ -97,6 +97,7 @@ class JsonSchema(msgspec.Struct):
 
     schema: dict[str, Raw] | bool | None = None
     name: str | None = None
+    strict: bool | None = None
 
 
 class ResponseFormat(msgspec.Struct):

@@ -106,10 +106,12 @@ def _response_format(options: Options) -> dict[str, Any] | None:
         return None
     if options.output_form is OutputForm.JSON:
         return {"type": "json_object"}
-    schema = {
+    schema: dict[str, Any] = {
         "name": options.output_name or _USUAL_SCHEMA_NAME,
         "schema": Raw(options.output_schema),
     }
+    if options.output_strict is not None:
+        schema["strict"] = options.output_strict
     return {"type": "json_schema", "json_schema": schema}
 
 

@@ -28,6 +28,11 @@ _NEEDED_OF_SOURCE = {
     "text": ("data",),
     "url": ("url",),
     "file": ("file_id",),
+    "content": (),
+}
+_SOURCES = {
+    "image": ("base64", "url", "file"),
+    "document": ("base64", "text", "url", "file", "content"),
 }
 
 _content_decoder = msgspec.json.Decoder(Content)
@@ -65,9 +70,10 @@ def check_block(block: Block, where: str) -> None:
 
 def _check_source(block: Block, where: str) -> None:
     source, where = _source(block, where), f"{where}.source"
-    if source.type != "content" and source.type not in _NEEDED_OF_SOURCE:
-        raise invalid(f"{where}.type", "must be one of base64, text, url, file, content")
-    for name in _NEEDED_OF_SOURCE.get(source.type, ()):
+    known = _SOURCES[block.type]
+    if source.type not in known:
+        raise invalid(f"{where}.type", f"must be one of {', '.join(known)}")
+    for name in _NEEDED_OF_SOURCE[source.type]:
         if not getattr(source, name):
             raise invalid(f"{where}.{name}", f"is required on a {source.type} source")
     if source.type == "base64" and not _is_base64(source.data or ""):
@@ -159,6 +165,21 @@ def user_parts(content: Content, where: str) -> tuple[list[ToolResult], list[Par
     return results, parts
 
 
+def system_texts(content: Content, where: str) -> list[str]:
+    """Return the texts of a system's turn; `where` is its path.
+
+    Raises UNSUPPORTED, naming the block, for what is no text: elsewhere a system says nothing else.
+    """
+    texts: list[str] = []
+    for index, block in enumerate(blocks_of(content)):
+        path = f"{where}.content.{index}"
+        for part in _said(block, path):
+            if not isinstance(part, Text):
+                raise _not_carried(block, path, " in a system turn: send it in a user's")
+            texts.append(part.text)
+    return texts
+
+
 def _tool_result(block: Block, where: str) -> tuple[ToolResult, list[Part]]:
     """Return a result, and the documents in it, which a result of another dialect cannot hold."""
     texts: list[str] = []
@@ -195,8 +216,12 @@ def _said(block: Block, where: str) -> list[Part]:
         case "search_result":
             return [_search_result(block, where)]
         case _:
-            message = f"`{where}.type` {block.type[:64]!r} cannot be carried to any account here."
-            raise GroxyError(ErrorKind.UNSUPPORTED, message, param=f"{where}.type")
+            raise _not_carried(block, where)
+
+
+def _not_carried(block: Block, where: str, why: str = "") -> GroxyError:
+    message = f"`{where}.type` {block.type[:64]!r} cannot be carried to any account here{why}."
+    return GroxyError(ErrorKind.UNSUPPORTED, message, param=f"{where}.type")
 
 
 def _image(source: Source) -> Part:

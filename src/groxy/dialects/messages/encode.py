@@ -76,7 +76,7 @@ def _refuse_what_cannot_be_said(options: Options) -> None:
         raise _unsupported("n", "must be 1: the accounts left give one answer to a request")
     if options.output_form is OutputForm.JSON:
         raise _unsupported(
-            "response_format",
+            options.output_field,
             "json_object is not known to the accounts left: give a json_schema instead",
         )
 

@@ -3,8 +3,9 @@
 In: an upstream's bytes, split anywhere. Out: bytes for the caller. Events are passed on as they
 came, each with its `event:` line (clients drop those without, anthropic 2.11.0), and are decoded
 only as far as the books need. Mended are: a start without the count of input tokens, which Claude
-Code relies on (vercel/ai#17326), or without a field that every message has. The end, with the usage
-in it, is held back for `finish`. Must not talk to anyone and must not price anything.
+Code relies on (vercel/ai#17326), or without a field that every message has; and `end_turn` where
+there are calls to run. The end, with the usage in it, is held back for `finish`. Must not talk to
+anyone and must not price anything.
 """
 
 from typing import Any
@@ -15,7 +16,7 @@ from groxy.dialects._base import EmbeddedError, Frame, Tally, UsageRules
 from groxy.dialects.messages import usage as messages_usage
 from groxy.dialects.messages.encoder import event_bytes
 from groxy.dialects.messages.errors import encode_stream_error
-from groxy.dialects.messages.stops import finish_reason
+from groxy.dialects.messages.stops import finish_reason, mended_stop_reason
 from groxy.dialects.messages.stream import Delta, StreamEvent, read_event
 from groxy.dialects.messages.whole import Block, whole_as_events
 from groxy.wire.json import UNREADABLE, Fields, decode_any, encode
@@ -94,9 +95,12 @@ class MessagesRelay:
             ending = {}
         delta = ending.get("delta")
         delta = delta if isinstance(delta, dict) else {}
-        if not delta.get("stop_reason"):
-            delta["stop_reason"] = "tool_use" if self.tally.called else "end_turn"
         delta.setdefault("stop_sequence", None)
+        delta["stop_reason"] = mended_stop_reason(
+            delta.get("stop_reason"),
+            stop_text=delta["stop_sequence"],
+            has_calls=bool(self.tally.called),
+        )
         written = messages_usage.written_usage(usage, encode(self._usage))
         ending |= {"type": "message_delta", "delta": delta, "usage": written}
         return event_bytes(ending) + event_bytes({"type": "message_stop"})
@@ -175,21 +179,27 @@ class MessagesRelay:
             self.tally.reply_id, self.tally.model_served = message.id or "", message.model or ""
             self._usage = messages_usage.merged({}, message.usage)
         counted = messages_usage.read_usage(encode(self._usage), self._rules)
-        if counted is not None and counted.input_tokens and self.tally.reply_id:
+        if counted is None or not counted.input_tokens:
+            return self._mended_start(data, self._estimate())
+        if self.tally.reply_id and message is not None and message.has_content:
             return b"event: message_start\ndata: " + data + b"\n\n"
-        return self._mended_start(data)
+        return self._mended_start(data, counted)
 
-    def _mended_start(self, data: bytes) -> bytes:
+    def _estimate(self) -> Usage:
+        return Usage(input_tokens=self._frame.count_input(), output_tokens=1)
+
+    def _mended_start(self, data: bytes, usage: Usage) -> bytes:
         try:
             start = decode_any(data)
         except UNREADABLE:
             start = {}
         message = start.get("message")
         message = message if isinstance(message, dict) else {}
-        usage = Usage(input_tokens=self._frame.count_input(), output_tokens=1)
         self.tally.reply_id = self.tally.reply_id or f"msg_{self._frame.reply_id}"
-        usual: dict[str, Any] = {"content": [], "stop_reason": None, "stop_sequence": None}
+        usual: dict[str, Any] = {"stop_reason": None, "stop_sequence": None}
         message = usual | message
+        if not isinstance(message.get("content"), list):
+            message["content"] = []
         message |= {
             "id": self.tally.reply_id,
             "type": "message",

@@ -4,7 +4,7 @@ Checks what is known and names the field at fault; unknown fields are ignored an
 and caller speak alike, kept. What a certain upstream cannot do is not decided here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from msgspec import Raw
@@ -28,13 +28,13 @@ from groxy.dialects.messages.blocks import (
     blocks_of,
     check_block,
     invalid,
+    system_texts,
     user_parts,
 )
 from groxy.dialects.messages.shapes import KNOWN_FIELDS, Body, CountBody, OfferedTool, Turn
 from groxy.wire.json import (
     UNREADABLE,
     Fields,
-    decode_any,
     decode_fields,
     decode_request as decode_json,
     encode,
@@ -47,6 +47,9 @@ _SEARCHERS = ("messages", "responses")
 
 _body_decoder = msgspec.json.Decoder(Body)
 _count_decoder = msgspec.json.Decoder(CountBody)
+_objects_decoder = msgspec.json.Decoder(list[Fields])
+"""Turns, or blocks: opened one level, what is in them stays as it is spelled."""
+_text_decoder = msgspec.json.Decoder(str | None)
 
 
 # ------------------------------------------------------------------------------ what came, checked
@@ -125,10 +128,13 @@ def _schema_of(read: CountBody) -> dict[str, Raw] | None:
 
 
 def _system_text(read: CountBody) -> str:
-    texts = (
-        attribution.without_attribution(block.text or "") for block in blocks_of(read.system or "")
-    )
-    return "\n\n".join(text for text in texts if text)
+    return _joined(block.text or "" for block in blocks_of(read.system or ""))
+
+
+def _joined(texts: Iterable[str]) -> str:
+    """Return the texts of a system as one, without the attribution."""
+    left = (attribution.without_attribution(text) for text in texts)
+    return "\n\n".join(text for text in left if text)
 
 
 def _opening(read: CountBody) -> str:
@@ -143,6 +149,7 @@ def outgoing(asked: Asked, *, model: str, effort: str | None, stream: bool) -> F
     """Return the body for an upstream: the caller's own, with only what the gateway decides.
 
     Claude Code's attribution is taken out, and sealed thoughts go back as the upstream sealed them.
+    What is opened for that is opened no deeper than needed: numbers keep their spelling.
     """
     fields = dict(asked.fields)
     fields["model"] = Raw(encode(model))
@@ -154,9 +161,9 @@ def outgoing(asked: Asked, *, model: str, effort: str | None, stream: bool) -> F
     try:
         _strip_attribution(fields)
         _open_tokens(fields)
-    except UNREADABLE:  # The checks passed over values that nobody had to read until now.
-        message = "A number in `system` or `messages` is out of range. Send a smaller one."
-        raise GroxyError(ErrorKind.BAD_REQUEST, message, param="messages") from None
+    except UNREADABLE:  # Only `decode_request`, with less of the stack in use, could read it.
+        message = "The request body is nested too deeply. Flatten it and try again."
+        raise GroxyError(ErrorKind.BAD_JSON, message) from None
     return fields
 
 
@@ -177,37 +184,65 @@ def _set_effort(fields: Fields, effort: str) -> None:
 
 
 def _strip_attribution(fields: Fields) -> None:
-    raw = bytes(fields.get("system", b""))
-    if attribution.MARK.encode() not in raw:
+    mark = attribution.MARK.encode()
+    if mark in bytes(fields.get("system", b"")):
+        system = _without_attribution(fields["system"])
+        if system is None:
+            del fields["system"]
+        else:
+            fields["system"] = system
+    if mark not in bytes(fields["messages"]):
         return
-    system = decode_any(raw)
-    if isinstance(system, str):
-        system = attribution.without_attribution(system)
-    else:
-        for block in system:
-            block["text"] = attribution.without_attribution(block["text"])
-        system = [block for block in system if block["text"]]
-    if system:
-        fields["system"] = Raw(encode(system))
-    else:
-        del fields["system"]
+    turns: list[Fields] = []
+    for turn in _objects_decoder.decode(fields["messages"]):
+        content: Raw | None = turn["content"]
+        if _text_decoder.decode(turn["role"]) == "system":
+            content = _without_attribution(turn["content"])
+        if content is not None:
+            turns.append(turn | {"content": content})
+    if turns:  # Else nobody asks anything, which the upstream may say itself.
+        fields["messages"] = Raw(encode(turns))
+
+
+def _without_attribution(content: Raw) -> Raw | None:
+    """Return what a system says without the attribution; None when nothing is left."""
+    if not _is_list(content):
+        text = attribution.without_attribution(_text_decoder.decode(content) or "")
+        return Raw(encode(text)) if text else None
+    blocks: list[Fields] = []
+    for block in _objects_decoder.decode(content):
+        text = _text_decoder.decode(block.get("text", b"null"))
+        if text is None:
+            blocks.append(block)
+        elif left := attribution.without_attribution(text):
+            blocks.append(block if left == text else block | {"text": Raw(encode(left))})
+    return Raw(encode(blocks)) if blocks else None
 
 
 def _open_tokens(fields: Fields) -> None:
     """Put back what upstreams sealed; a token of ours would be an invalid signature to them."""
-    raw = bytes(fields["messages"])
-    if sealing.MARK not in raw:
+    if sealing.MARK not in bytes(fields["messages"]):
         return
-    messages = decode_any(raw)
-    for turn in messages:
-        blocks = turn["content"] if isinstance(turn["content"], list) else ()
-        for block in blocks:
-            for name in ("signature", "data"):
-                token = block.get(name)
-                opened = sealing.opened_token(token) if isinstance(token, str) else None
-                if opened is not None:
-                    block[name] = opened[0]
-    fields["messages"] = Raw(encode(messages))
+    turns = _objects_decoder.decode(fields["messages"])
+    for turn in turns:
+        content = turn["content"]
+        if sealing.MARK in bytes(content) and _is_list(content):
+            blocks = [_with_opened_tokens(block) for block in _objects_decoder.decode(content)]
+            turn["content"] = Raw(encode(blocks))
+    fields["messages"] = Raw(encode(turns))
+
+
+def _with_opened_tokens(block: Fields) -> Fields:
+    opened = {
+        name: sealing.opened_token(_text_decoder.decode(block[name]))
+        for name in ("signature", "data")
+        if name in block
+    }
+    return block | {name: Raw(encode(token[0])) for name, token in opened.items() if token}
+
+
+def _is_list(content: Raw) -> bool:
+    return bytes(content)[:1] == b"["
 
 
 # ------------------------------------------------------------------------- the canonical request
@@ -259,8 +294,8 @@ def _messages(turn: Turn, where: str) -> list[Message]:
     if turn.role == "assistant":
         return [Message(role=Role.ASSISTANT, parts=tuple(assistant_parts(turn.content)))]
     if turn.role == "system":
-        texts = [block.text for block in blocks_of(turn.content) if block.text]
-        return [Message(role=Role.SYSTEM, parts=(Text(text="\n\n".join(texts)),))]
+        text = _joined(system_texts(turn.content, where))
+        return [Message(role=Role.SYSTEM, parts=(Text(text=text),))] if text else []
     results, parts = user_parts(turn.content, where)
     # Elsewhere a result stands alone, and right behind the turn that asked for it.
     messages = [Message(role=Role.TOOL, parts=(result,)) for result in results]

@@ -41,6 +41,12 @@ class OpenedMessage(msgspec.Struct):
     id: str | None = None
     model: str | None = None
     usage: msgspec.Raw = _NOTHING
+    content: msgspec.Raw = _NOTHING
+
+    @property
+    def has_content(self) -> bool:
+        """True when its content is a list, as clients rely on: they append its blocks to it."""
+        return bytes(self.content)[:1] == b"["
 
 
 class StreamEvent(msgspec.Struct):

@@ -26,16 +26,28 @@ class _Usage(Billed):
     output_tokens_details: _Details | None = None
 
 
+_INPUT_COUNTS = frozenset(
+    {"input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"}
+)
+
 _decoder = msgspec.json.Decoder(_Usage)
 
 
 def merged(earlier: Fields, raw: bytes | msgspec.Raw) -> Fields:
-    """Return what `message_start` said of usage with what a `message_delta` says laid over it."""
+    """Return what `message_start` said of usage with what a `message_delta` says laid over it.
+
+    Input of 0 in all its counts is a blank and no count: what was said before stands. A single 0 is
+    one, as all of the input may have been read from a cache.
+    """
     try:
         later = decode_fields(raw)
     except UNREADABLE:
         return earlier
-    return earlier | {name: value for name, value in later.items() if bytes(value) != b"null"}
+    later = {name: value for name, value in later.items() if bytes(value) != b"null"}
+    if all(bytes(later[name]) == b"0" for name in _INPUT_COUNTS & later.keys()):
+        known = _INPUT_COUNTS & earlier.keys()
+        later = {name: value for name, value in later.items() if name not in known}
+    return earlier | later
 
 
 def read_usage(raw: bytes | msgspec.Raw, rules: UsageRules) -> Usage | None:

@@ -9,7 +9,7 @@ from groxy.core.usage import Usage
 from groxy.dialects._base import EmbeddedError, Frame, Tally, UsageRules
 from groxy.dialects._embedded import failure_in, is_there
 from groxy.dialects.messages import usage as messages_usage
-from groxy.dialects.messages.stops import finish_reason
+from groxy.dialects.messages.stops import finish_reason, mended_stop_reason
 from groxy.wire.json import UNREADABLE, decode_any, decode_fields, encode
 
 _NOTHING = msgspec.Raw(b"")
@@ -70,8 +70,12 @@ class MessagesReply:
     def encode(self, usage: Usage) -> bytes:
         """Return the reply for the caller, with `usage` as its usage."""
         reply, raw = self._reply, self._reply.usage
+        reason = mended_stop_reason(
+            reply.stop_reason, stop_text=reply.stop_sequence, has_calls=bool(self.tally.called)
+        )
         is_right = reply.type == "message" and reply.role == "assistant" and bool(reply.id)
-        if is_right and reply.model is not None and messages_usage.is_written_alike(usage, raw):
+        is_right = is_right and reply.model is not None and reply.stop_reason == reason
+        if is_right and messages_usage.is_written_alike(usage, raw):
             return self._body
         try:
             fields: dict[str, Any] = dict(decode_fields(self._body))
@@ -79,6 +83,8 @@ class MessagesReply:
             return self._body  # In parts that matter to nobody here it is odd; callers may cope.
         fields["type"], fields["role"] = "message", "assistant"
         fields["id"], fields["model"] = self.tally.reply_id, self.tally.model_served
+        fields["stop_reason"] = reason
+        fields.setdefault("stop_sequence", None)
         fields["usage"] = messages_usage.written_usage(usage, raw)
         return encode(fields)
 

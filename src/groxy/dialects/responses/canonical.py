@@ -79,6 +79,7 @@ class _Format(msgspec.Struct):
     type: str = "text"
     name: str | None = None
     schema: Raw = Raw(b"{}")
+    strict: bool | None = None
 
 
 class _Text(msgspec.Struct):
@@ -179,6 +180,8 @@ def _options(wire: _Wire, offering: Offering) -> Options:
         output_form=OutputForm(form.type) if form else OutputForm.TEXT,
         output_schema=bytes(form.schema) if form and is_schema else b"{}",
         output_name=(form.name or "") if form and is_schema else "",
+        output_strict=form.strict if form and is_schema else None,
+        output_field="text.format",
     )
 
 

@@ -73,10 +73,16 @@ def _settings(options: Options, effort: str | None) -> dict[str, Any]:
         case OutputForm.JSON:
             settings["text"] = {"format": {"type": "json_object"}}
         case OutputForm.SCHEMA:
-            name = options.output_name or _DEFAULT_NAME
-            schema = Raw(options.output_schema)
-            settings["text"] = {"format": {"type": "json_schema", "name": name, "schema": schema}}
+            settings["text"] = {"format": _schema_format(options)}
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def _schema_format(options: Options) -> dict[str, Any]:
+    name, schema = options.output_name or _DEFAULT_NAME, Raw(options.output_schema)
+    written: dict[str, Any] = {"type": "json_schema", "name": name, "schema": schema}
+    if options.output_strict is not None:
+        written["strict"] = options.output_strict
+    return written
 
 
 def _tools(request: Request) -> dict[str, Any]:

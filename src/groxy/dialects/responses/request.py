@@ -50,6 +50,7 @@ class _Format(msgspec.Struct):
     type: Literal["text", "json_object", "json_schema"]
     name: str | None = None
     schema: dict[str, Raw] | None = None
+    strict: bool | None = None
 
 
 class _Text(msgspec.Struct):
