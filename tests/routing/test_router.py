@@ -233,7 +233,7 @@ def test_a_model_is_found_by_each_of_its_names():
     assert router.model("grok-4.3-latest") is CATALOG.find("grok-4.3")
 
 
-@pytest.mark.parametrize("asked", ["grok-imagine-image", "nonsense", ""])
+@pytest.mark.parametrize("asked", ["nonsense", ""])
 def test_what_cannot_be_used_is_not_found(asked):
     assert router_of(account()).model(asked) is None
 

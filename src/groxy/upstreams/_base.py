@@ -11,6 +11,14 @@ from dataclasses import dataclass, field
 import msgspec
 
 from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.media import (
+    FilmState,
+    FilmStatus,
+    ImageRequest,
+    MadeImages,
+    MediaCall,
+    VideoRequest,
+)
 from groxy.dialects._base import BillField, UsageRules
 from groxy.upstreams._errors import (
     ErrorReply,
@@ -40,6 +48,14 @@ from groxy.upstreams._limits import (
     RateStyle,
     RateWindow,
     read_rate_headers,
+)
+from groxy.upstreams._pictures import image_call, read_images
+from groxy.upstreams._videos import (
+    cancel_call,
+    read_film,
+    read_video_id,
+    state_call,
+    video_call,
 )
 from groxy.wire.http import Transport
 from groxy.wire.json import Fields, decode_any, encode
@@ -79,6 +95,13 @@ __all__ = [
     "token_query",
     "words_of",
 ]
+
+
+_GONE = (404, 410)
+_ACCEPTED = 202
+"""The status of a film that is being made, whatever the body says (docs.x.ai, 2026)."""
+_FIRST_ERROR = 400
+_FORGOTTEN = "The upstream no longer knows this film. Ask for it again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +188,16 @@ class Upstream:
     """Where the files of an account are listed; empty when it keeps none. See `file_path`."""
     rate_styles: tuple[RateStyle, ...] = (OPENAI_RATES,)
     """What it calls the headers that tell of rate limits."""
+    makes: frozenset[str] = frozenset()
+    """What it makes besides text, of `images`, `edits` and `videos`.
+
+    Routing asks by the dialects `images` and `videos`; edits travel as images.
+    """
+    media_hosts: tuple[str, ...] = ()
+    """Hosts where the pictures and films lie that it names by URL, besides its own address.
+
+    They are fetched there without credentials. Each is a whole host name.
+    """
 
     def address(self, account: Credentials) -> str:
         """Return the base URL for an account, without a trailing slash."""
@@ -246,6 +279,62 @@ class Upstream:
         """Return the path where a file is deleted; raise NOT_FOUND for what can be no id."""
         return path_of_file(self.files_path, file_id)
 
+    def image_call(self, request: ImageRequest, model_sent: str, facts: ModelFacts) -> MediaCall:
+        """Return the request that makes or edits pictures; raise UNSUPPORTED for what it cannot."""
+        del facts
+        return image_call(request, model_sent)
+
+    def read_images(self, body: bytes) -> MadeImages:
+        """Return the pictures of a good reply; raise BAD_REPLY for anything else.
+
+        A picture that is refused is among them, with its reason.
+        """
+        made = read_images(body, self.usage_rules)
+        if made is None:
+            raise self.read_error(ErrorReply(status=200, body=body))
+        return made
+
+    def video_call(self, request: VideoRequest, model_sent: str, facts: ModelFacts) -> MediaCall:
+        """Return the request that begins a film; raise UNSUPPORTED for what it cannot."""
+        del facts
+        return video_call(request, model_sent)
+
+    def read_video_id(self, body: bytes) -> str:
+        """Return the upstream's id of a film that was begun; raise BAD_REPLY for anything else."""
+        found = read_video_id(body)
+        if found is None:
+            raise self.read_error(ErrorReply(status=200, body=body))
+        return found
+
+    def video_state_call(self, upstream_id: str) -> MediaCall:
+        """Return the request (GET) that asks how far a film is."""
+        return state_call(upstream_id)
+
+    def read_video(self, status: int, body: bytes) -> FilmState:
+        """Return how far a film is, from the reply to `video_state_call` whatever its status.
+
+        A film that the upstream no longer knows (404, 410) has failed. Other errors say nothing of
+        the film and are raised, as is BAD_REPLY: asking again may help.
+        """
+        if status in _GONE:
+            return FilmState(status=FilmStatus.FAILED, error=_FORGOTTEN)
+        if status >= _FIRST_ERROR:
+            raise self.read_error(ErrorReply(status=status, body=body))
+        state = read_film(body, self.usage_rules)
+        if state is None and status == _ACCEPTED:
+            return FilmState(status=FilmStatus.PENDING)
+        if state is None:
+            raise self.read_error(ErrorReply(status=status, body=body))
+        return state
+
+    def video_cancel_call(self, upstream_id: str) -> MediaCall | None:
+        """Return the request that ends a film and removes it; None where there is none."""
+        return cancel_call(upstream_id)
+
+    def result_headers(self, account: Credentials) -> dict[str, str]:
+        """Return the headers to fetch a result with at the account's own address, nowhere else."""
+        return self.headers(account)
+
     def transport(self, account: Credentials) -> Transport | None:
         """Return how to reach it when that is not the network."""
         del account
@@ -254,10 +343,21 @@ class Upstream:
 
 DIALECTS_FIELD = AccountField(
     name="dialects",
-    help="The dialects it speaks, with commas between: chat, responses, messages, completions.",
+    help=(
+        "The dialects it speaks, with commas between: chat, responses, messages, completions, "
+        "embeddings, images, videos."
+    ),
 )
 """For upstreams whose accounts may differ in that."""
-KNOWN_DIALECTS = ("chat", "responses", "messages", "completions", "embeddings")
+KNOWN_DIALECTS = (
+    "chat",
+    "responses",
+    "messages",
+    "completions",
+    "embeddings",
+    "images",
+    "videos",
+)
 
 
 def dialects_named(account: Credentials, usual: tuple[str, ...]) -> tuple[str, ...]:

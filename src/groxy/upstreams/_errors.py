@@ -103,6 +103,13 @@ _CONTEXT = re.compile(
 _REFUSAL = re.compile(
     r"content[- _]policy|usage[- _](policy|guidelines)|safety|moderat|flagged|refus", re.IGNORECASE
 )
+
+
+def is_refusal(text: str) -> bool:
+    """True for words that say that a request broke the upstream's rules."""
+    return _REFUSAL.search(text) is not None
+
+
 _KINDS = {
     # OpenAI's own codes, which compatible servers copy (platform.openai.com, error codes, 2026)
     "context_length_exceeded": ErrorKind.CONTEXT_TOO_LONG,

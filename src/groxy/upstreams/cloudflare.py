@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.media import ImageRequest, MediaCall, VideoRequest
 from groxy.upstreams._base import (
     AccountField,
     BillField,
@@ -26,6 +27,7 @@ from groxy.upstreams._base import (
     kind_by_status,
     words_of,
 )
+from groxy.upstreams._xai_media import XAI_MEDIA_HOSTS, xai_image_call, xai_video_call
 from groxy.upstreams._xai_replies import read_xai_error, read_xai_models
 from groxy.upstreams._xai_request import prepare_for_xai, stay_together
 from groxy.wire.json import Fields
@@ -69,10 +71,13 @@ class Cloudflare(Upstream):
     name = "cloudflare"
     title = "Cloudflare AI Gateway"
     base_url = _HOST
-    dialects = ("chat", "responses", "completions", "embeddings")
+    dialects = ("chat", "responses", "completions", "embeddings", "images", "videos")
     serves_catalog = True
     # xAI's bill passes through on the provider endpoint; Cloudflare states none of its own.
     usage_rules = UsageRules(bill=BillField.TICKS, reasoning_apart=True)
+    # The provider endpoint stands for all of api.x.ai (usage/providers/grok); compat has chat only.
+    makes = frozenset({"images", "edits", "videos"})
+    media_hosts = XAI_MEDIA_HOSTS
     account_fields = (
         AccountField(
             name="account_id", help="Your Cloudflare account's id, 32 characters.", required=True
@@ -147,6 +152,21 @@ class Cloudflare(Upstream):
     def read_models(self, body: bytes) -> frozenset[str]:
         """Return the ids in the list of whichever endpoint the account uses."""
         return read_xai_models(body)
+
+    def image_call(self, request: ImageRequest, model_sent: str, facts: ModelFacts) -> MediaCall:
+        """Return a request for pictures in xAI's form: JSON, with a shape and a resolution."""
+        del facts
+        return xai_image_call(request, model_sent)
+
+    def video_call(self, request: VideoRequest, model_sent: str, facts: ModelFacts) -> MediaCall:
+        """Return the request that begins a film in xAI's form."""
+        del facts
+        return xai_video_call(request, model_sent)
+
+    def video_cancel_call(self, upstream_id: str) -> MediaCall | None:
+        """Return None: xAI has no way to end a film (its OpenAPI document, 2026-08)."""
+        del upstream_id
+        return None
 
 
 def _is_compat(account: Credentials) -> bool:

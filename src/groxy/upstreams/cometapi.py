@@ -42,6 +42,8 @@ class CometApi(Upstream):
     # Its pages name /v1/responses and /v1/messages too, but not for which makers' models they work;
     # an account's option `dialects` opens them (pypi cometapi-cli 0.3.10; checked 2026-11).
     dialects = ("chat", "embeddings")
+    # OpenAI-shaped (apis.io copy of its OpenAPI document, 2026), where the account names them.
+    makes = frozenset({"images", "edits", "videos"})
     serves_catalog = True
     # No page of its tells what becomes of prompts (checked 2026-11).
     may_train = True

@@ -22,6 +22,8 @@ class OpenaiCompatible(Upstream):
     name = "openai_compatible"
     title = "OpenAI-compatible server"
     dialects = ("chat", "completions", "embeddings")
+    # Most such servers make no pictures; those that do are told by the option `dialects`.
+    makes = frozenset({"images", "edits", "videos"})
     needs_key = False
     files_path = "/files"
     # Such a server may be a relay to anybody, and pass on that one's headers.

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.media import ImageRequest, MediaCall, VideoRequest
 from groxy.core.money import TICKS_PER_USD
 from groxy.core.quota import QuotaSource, QuotaWindow
 from groxy.upstreams._base import (
@@ -32,6 +33,7 @@ from groxy.upstreams._base import (
     kind_by_status,
     words_of,
 )
+from groxy.upstreams._openrouter_media import openrouter_image_call, openrouter_video_call
 from groxy.wire.json import UNREADABLE, Fields, encode
 
 # `error_type` is the field to rely on (api_reference/errors-and-debugging.mdx). Types that are not
@@ -121,7 +123,7 @@ class OpenRouter(Upstream):
     title = "OpenRouter"
     base_url = "https://openrouter.ai/api/v1"
     # Its Responses keep no state, and ours ask for none (openapi/openapi.yaml, 2026-08).
-    dialects = ("chat", "responses", "messages", "embeddings")
+    dialects = ("chat", "responses", "messages", "embeddings", "images", "videos")
     serves_catalog = True
     # Chat is turned into whatever a model's maker speaks (api_reference/overview.mdx).
     translates_dialects = True
@@ -134,6 +136,7 @@ class OpenRouter(Upstream):
     key_path = "/key"
     key_prefixes = ("sk-or-",)
     rate_styles = (PLAIN_RATES,)
+    makes = frozenset({"images", "edits", "videos"})
 
     def model_id(self, official: str, account: Credentials) -> str:
         """Return `x-ai/<id>`; an id that names its maker stays as it is."""
@@ -161,6 +164,21 @@ class OpenRouter(Upstream):
     def keep_together(self, fields: Fields, conversation: str, dialect: str) -> dict[str, str]:
         """Ask for the same provider each time, unless the caller does (prompt-caching.mdx)."""
         return {} if "session_id" in fields else {"x-session-id": conversation}
+
+    def image_call(self, request: ImageRequest, model_sent: str, facts: ModelFacts) -> MediaCall:
+        """Return a request for pictures; an edit is one with references."""
+        del facts
+        return openrouter_image_call(request, model_sent)
+
+    def video_call(self, request: VideoRequest, model_sent: str, facts: ModelFacts) -> MediaCall:
+        """Return the request that begins a film."""
+        del facts
+        return openrouter_video_call(request, model_sent)
+
+    def video_cancel_call(self, upstream_id: str) -> MediaCall | None:
+        """Return None: OpenRouter has no way to end a film (openapi/openapi.yaml, 2026-08)."""
+        del upstream_id
+        return None
 
     def read_error(self, reply: ErrorReply) -> GroxyError:
         """Return what an error means, also one inside a choice or a chunk that came as a 200."""

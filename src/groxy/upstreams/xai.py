@@ -5,6 +5,7 @@ and errors are in `_xai_request` and `_xai_replies`, because other upstreams pas
 """
 
 from groxy.core.errors import GroxyError
+from groxy.core.media import ImageRequest, MediaCall, VideoRequest
 from groxy.upstreams._base import (
     BillField,
     ErrorReply,
@@ -16,6 +17,7 @@ from groxy.upstreams._base import (
     read_token_list,
     token_query,
 )
+from groxy.upstreams._xai_media import XAI_MEDIA_HOSTS, xai_image_call, xai_video_call
 from groxy.upstreams._xai_replies import read_xai_error, read_xai_key, read_xai_models
 from groxy.upstreams._xai_request import prepare_for_xai, stay_together
 from groxy.wire.json import Fields
@@ -28,7 +30,7 @@ class Xai(Upstream):
     title = "xAI"
     base_url = "https://api.x.ai/v1"
     # Not its /v1/messages, which it calls fully deprecated (docs.x.ai/developers/api-reference).
-    dialects = ("chat", "responses", "completions", "embeddings")
+    dialects = ("chat", "responses", "completions", "embeddings", "images", "videos")
     serves_catalog = True
     # `cost_in_usd_ticks` is the exact bill (docs.x.ai/developers/cost-tracking, 2026);
     # `completion_tokens` leaves reasoning out (xAI's OpenAPI document, 2026-08).
@@ -41,6 +43,8 @@ class Xai(Upstream):
     key_prefixes = ("xai-",)
     # GET /v1/files, DELETE /v1/files/{id} (xAI's OpenAPI document, 2026-08).
     files_path = "/files"
+    makes = frozenset({"images", "edits", "videos"})
+    media_hosts = XAI_MEDIA_HOSTS
 
     def prepare(self, fields: Fields, facts: ModelFacts, dialect: str = "chat") -> list[str]:
         """Take out or refuse what xAI answers with an error."""
@@ -69,6 +73,21 @@ class Xai(Upstream):
     def read_files(self, body: bytes) -> FileList:
         """Return a page of files; xAI gives a token for the next one even when there is none."""
         return read_token_list(body)
+
+    def image_call(self, request: ImageRequest, model_sent: str, facts: ModelFacts) -> MediaCall:
+        """Return a request for pictures in xAI's form: JSON, with a shape and a resolution."""
+        del facts
+        return xai_image_call(request, model_sent)
+
+    def video_call(self, request: VideoRequest, model_sent: str, facts: ModelFacts) -> MediaCall:
+        """Return the request that begins a film in xAI's form."""
+        del facts
+        return xai_video_call(request, model_sent)
+
+    def video_cancel_call(self, upstream_id: str) -> MediaCall | None:
+        """Return None: xAI has no way to end a film (its OpenAPI document, 2026-08)."""
+        del upstream_id
+        return None
 
 
 UPSTREAM = Xai()

@@ -197,6 +197,8 @@ def test_without_its_failures_a_script_still_shapes():
         fragments=True,
         limits=(100, 42, 30.0),
         token_limits=(50_000, 49_000, 30.0),
+        takes=5.0,
+        links=True,
     )
     assert without_failures(replace(calm)) == calm
 

@@ -1,12 +1,13 @@
 """Steps played in time."""
 
 import asyncio
+import threading
 import time
 
 import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.upstreams.sandbox.plan import CUT, Wait
+from groxy.upstreams.sandbox.plan import CUT, Wait, Work
 from groxy.upstreams.sandbox.playback import Counts, Playback
 
 
@@ -103,3 +104,25 @@ async def test_steps_are_made_only_as_they_are_played():
     playback = Playback(steps(), Counts())
     await anext(playback)
     assert len(made) < 4
+
+
+async def test_work_is_done_in_a_thread_and_its_steps_are_played_in_its_place():
+    names = []
+
+    def run():
+        names.append(threading.current_thread().name)
+        return [b"b", Wait(0.0), b"c"]
+
+    playback = Playback([b"a", Work(run), b"d"], Counts())
+    assert names == []
+    assert b"".join([piece async for piece in playback]) == b"abcd"
+    assert names != [threading.current_thread().name]
+    assert len(names) == 1
+
+
+async def test_work_that_is_not_wanted_any_more_is_not_begun():
+    counts = Counts()
+    playback = Playback([Work(lambda: pytest.fail("begun"))], counts)
+    playback.close()
+    assert [piece async for piece in playback] == []
+    assert counts.abandoned == 1

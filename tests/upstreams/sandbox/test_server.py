@@ -6,9 +6,11 @@ import time
 
 import pytest
 
+from groxy.upstreams._multipart import FormFile, write_form
 from groxy.upstreams.sandbox.desk import DEFAULT_MODELS
 from groxy.upstreams.sandbox.server import MAX_BODY_BYTES, Sandbox, create_app
 from tests.upstreams.sandbox.asking import body, chunks_of, data_of
+from tests.upstreams.sandbox.media_asking import JPEG
 
 
 async def _ask(sandbox, path, method="GET", content=b"", headers=None):
@@ -341,3 +343,33 @@ async def test_the_application_starts_and_stops_with_its_server():
     await create_app()({"type": "lifespan"}, receive, send)
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     await create_app()({"type": "websocket"}, receive, send)
+
+
+async def test_the_application_takes_forms_and_links_to_itself():
+    form, content_type = write_form(
+        [("model", "m"), ("prompt", "p [[sandbox: links]]")],
+        [FormFile(field="image", name="a.jpg", content_type="image/jpeg", content=JPEG)],
+    )
+    headers = [(b"content-type", content_type.encode()), (b"host", b"sandbox.test:9001")]
+    app = create_app()
+    caller = await _call(_Caller(form), "/v1/images/edits", headers=headers, app=app)
+    assert caller.status == 200
+    (entry,) = json.loads(caller.content)["data"]
+    address, _, path = entry["url"].partition("/v1/")
+    assert address == "http://sandbox.test:9001"
+    caller = await _call(_Caller(), f"/v1/{path}", "GET", app=app)
+    assert caller.is_whole
+    assert caller.content.startswith(b"\x89PNG")
+
+
+async def test_the_application_drops_the_connection_in_the_middle_of_a_film():
+    app = create_app()
+    asked = json.dumps(
+        {"model": "m", "prompt": "p [[sandbox: takes=0 cut_after=1]]", "seconds": 1}
+    ).encode()
+    begun = await _call(_Caller(asked), "/v1/videos", app=app)
+    film_id = json.loads(begun.content)["id"]
+    caller = await _call(_Caller(), f"/v1/videos/{film_id}/content", "GET", app=app)
+    assert caller.status == 200
+    assert caller.content[4:8] == b"ftyp"
+    assert not caller.is_whole

@@ -127,7 +127,15 @@ def _account(**options):
 
 
 def test_an_account_speaks_every_dialect_or_those_it_names():
-    every = ("chat", "responses", "messages", "completions", "embeddings")
+    every = (
+        "chat",
+        "responses",
+        "messages",
+        "completions",
+        "embeddings",
+        "images",
+        "videos",
+    )
     assert UPSTREAM.dialects_of(_account()) == UPSTREAM.dialects == every
     assert UPSTREAM.dialects_of(_account(dialects="messages, chat")) == ("messages", "chat")
 

@@ -7,10 +7,12 @@ a stand-alone sandbox (`groxy sandbox`) and is reached over the network.
 It speaks every dialect. A request's way: `server` finds the dialect by its path, which decodes it;
 `keys` and `faults` read what should go wrong, `brain` answers with events, `plan` has the dialect
 write them and makes timed steps of it, `playback` plays those. Embeddings go to `embedded` instead,
-and who asks for no answer (of models, the key, its files) is told by `desk`.
+pictures and films
+to `studio`, and who asks for no answer (of models, the key, its files) is told by `desk`.
 """
 
 from groxy.core.errors import GroxyError
+from groxy.core.media import ImageRequest, MediaCall, VideoRequest
 from groxy.upstreams._base import (
     DIALECTS_FIELD,
     AccountField,
@@ -19,16 +21,20 @@ from groxy.upstreams._base import (
     ErrorReply,
     FileList,
     KeyFacts,
+    ModelFacts,
     Upstream,
     UsageRules,
     dialects_named,
     read_token_list,
     token_query,
 )
+from groxy.upstreams._xai_media import xai_image_call, xai_video_call
 from groxy.upstreams._xai_replies import read_xai_error, read_xai_key
+from groxy.upstreams.sandbox.asks import IN_PROCESS
 from groxy.upstreams.sandbox.faults import Repeats
 from groxy.upstreams.sandbox.keys import Keys
 from groxy.upstreams.sandbox.server import DIALECTS
+from groxy.upstreams.sandbox.studio import Studio
 from groxy.upstreams.sandbox.transport import SandboxTransport
 from groxy.wire.http import Transport
 
@@ -40,7 +46,7 @@ class SandboxUpstream(Upstream):
 
     name = "sandbox"
     title = "Sandbox"
-    base_url = "sandbox://in-process/v1"
+    base_url = IN_PROCESS
     dialects = DIALECTS
     serves_catalog = True
     translates_dialects = True
@@ -51,6 +57,7 @@ class SandboxUpstream(Upstream):
     confirms_auth = True
     key_path = "/api-key"
     files_path = "/files"
+    makes = frozenset({"images", "edits", "videos"})
     usage_rules = UsageRules(bill=BillField.TICKS, reasoning_apart=True)
     account_fields = (
         AccountField(
@@ -63,6 +70,7 @@ class SandboxUpstream(Upstream):
     def __init__(self) -> None:
         self._repeats = Repeats()
         self._keys = Keys()
+        self._studio = Studio()
 
     def dialects_of(self, account: Credentials) -> tuple[str, ...]:
         """Return the dialects that the account names, else all; `ValueError` for a strange one."""
@@ -84,6 +92,16 @@ class SandboxUpstream(Upstream):
         """Return a page of files, as at xAI."""
         return read_token_list(body)
 
+    def image_call(self, request: ImageRequest, model_sent: str, facts: ModelFacts) -> MediaCall:
+        """Return a request for pictures in xAI's form."""
+        del facts
+        return xai_image_call(request, model_sent)
+
+    def video_call(self, request: VideoRequest, model_sent: str, facts: ModelFacts) -> MediaCall:
+        """Return the request that begins a film in xAI's form."""
+        del facts
+        return xai_video_call(request, model_sent)
+
     def transport(self, account: Credentials) -> Transport | None:
         """Return the sandbox in this process, unless the account has an address elsewhere."""
         pace = _pace(account.options.get("tokens_per_s", ""))
@@ -91,7 +109,11 @@ class SandboxUpstream(Upstream):
         if account.base_url:
             return None
         return SandboxTransport(
-            tokens_per_s=pace, repeats=self._repeats, dialects=dialects, keys=self._keys
+            tokens_per_s=pace,
+            repeats=self._repeats,
+            dialects=dialects,
+            keys=self._keys,
+            studio=self._studio,
         )
 
 

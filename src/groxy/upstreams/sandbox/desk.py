@@ -18,7 +18,17 @@ from groxy.upstreams.sandbox.faults import read_script
 from groxy.upstreams.sandbox.keys import ANY_KEY, Keys, Turn
 from groxy.wire.json import decode_request
 
-DEFAULT_MODELS = ("grok-4.7", "grok-4.3", "grok-4.20-reasoning", "grok-4.20-non-reasoning")
+DEFAULT_MODELS = (
+    "grok-4.7",
+    "grok-4.3",
+    "grok-4.20-reasoning",
+    "grok-4.20-non-reasoning",
+    "grok-imagine-image",
+    "grok-imagine-image-2.0",
+    "grok-imagine-video",
+    "grok-imagine-video-1.5",
+    "grok-imagine-video-1.5-lite",
+)
 """What the list shows when no models are given; every other one is answered as well."""
 FAULTS = "/faults"
 _FILES = "/files"

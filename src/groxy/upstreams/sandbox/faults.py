@@ -18,6 +18,7 @@ from groxy.core.parts import Text
 from groxy.core.request import Message, Request, Role
 
 SHAPES = ("xai", "openai", "anthropic", "openrouter", "cloudflare", "html")
+FILM_ENDS = ("failed", "expired", "refused", "stuck")
 USAGES = ("honest", "none", "cumulative", "zero")
 
 Limits = tuple[int, int, float]
@@ -65,6 +66,11 @@ class Script:
     fragments: bool = False
     limits: Limits | None = None
     token_limits: Limits | None = None
+    few: int | None = None
+    moderated: int = 0
+    film: str = ""
+    takes: float | None = None
+    links: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +220,25 @@ WORDS: Mapping[str, Word] = {
     "fragments": _flag_word("fragments", fails=False),
     "limits": _limits_word("limits=100:42:30"),
     "token_limits": _limits_word("token_limits=50000:49000:30"),
+    "few": Word(
+        example="few=1",
+        meaning="needs a number of pictures up to 10",
+        read=partial(read_whole, low=0, high=10),
+    ),
+    "moderated": Word(
+        example="moderated=1",
+        meaning="needs a number of pictures from 1 to 10",
+        read=partial(read_whole, low=1, high=10),
+    ),
+    "film": Word(
+        example="film=failed",
+        meaning=f"must be one of {', '.join(FILM_ENDS)}",
+        read=partial(read_one_of, known=FILM_ENDS),
+    ),
+    "takes": Word(
+        example="takes=5", meaning="needs a number of seconds", read=read_seconds, fails=False
+    ),
+    "links": _flag_word("links", fails=False),
 }
 
 

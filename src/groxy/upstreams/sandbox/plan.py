@@ -1,10 +1,10 @@
 """What is sent and when: an answer and a script in, steps out.
 
-A step is bytes to send, a `Wait`, or the `CUT` where the connection drops. Steps are made one by
-one while they are played, so a long answer takes no more room than a short one. Pure: nothing here
-sleeps or sends. The dialect that was asked in writes the events; what an upstream does differently,
-or what the script wants spoiled, is changed here. Must not know dialects, but for the few things
-that xAI does on chat alone.
+A step is bytes to send, a `Wait`, `Work` for a thread, or the `CUT` where the connection drops.
+Steps are made one by one while they are played, so a long answer takes no more room than a short
+one. Pure: nothing here sleeps or sends. The dialect that was asked in writes the events; what an
+upstream does differently, or what the script wants spoiled, is changed here. Must not know
+dialects, but for the few things that xAI does on chat alone.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -47,8 +47,15 @@ class Cut:
     """The connection drops here."""
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What takes a thread for a while; its result is played in its place."""
+
+    run: Callable[[], "Iterable[Step]"]
+
+
 CUT: Final = Cut()
-Step = bytes | Wait | Cut
+Step = bytes | Wait | Cut | Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

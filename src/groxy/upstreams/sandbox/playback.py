@@ -8,10 +8,11 @@ not know what the bytes say.
 import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from time import monotonic
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.upstreams.sandbox.plan import CUT, Cut, Step, Wait
+from groxy.upstreams.sandbox.plan import CUT, Cut, Step, Wait, Work
 
 _BATCH_BYTES = 16 * 1024
 _SHORTEST_SLEEP_S = 0.001
@@ -61,6 +62,8 @@ class Playback:
             step = next(self._steps, None)
             if isinstance(step, Wait):
                 self._put_off(step.seconds)
+            elif isinstance(step, Work):
+                self._steps = chain(await asyncio.to_thread(step.run), self._steps)
             elif isinstance(step, bytes):
                 pieces.append(step)
                 size += len(step)

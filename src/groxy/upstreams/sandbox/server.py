@@ -2,7 +2,8 @@
 
 `Sandbox.answer` is the one place that answers, for the gateway in-process (`transport`) and for
 `create_app`, which serves the same over HTTP as a plain ASGI application. Routes: every dialect
-that produces text, each by its path; embeddings and tokens; the health; and what `desk` tells.
+that produces text, each by its path; embeddings and tokens; pictures and films (`studio`); the
+health; and what `desk` tells.
 Replies are deterministic but for the ways to fail that a request, or the script of its key, asks
 for (`faults`, `keys`). Must not read settings, and keeps nothing but bounded counts of calls and of
 deletions.
@@ -10,19 +11,25 @@ deletions.
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from hashlib import blake2b
+from dataclasses import asdict, dataclass, replace
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.core.request import Request, Role
+from groxy.core.request import Request
 from groxy.dialects._base import CallersEnd
 from groxy.dialects.chat import DIALECT as CHAT
 from groxy.dialects.completions import DIALECT as COMPLETIONS
 from groxy.dialects.embeddings import DIALECT as EMBEDDINGS
 from groxy.dialects.messages import DIALECT as MESSAGES
 from groxy.dialects.responses import DIALECT as RESPONSES
-from groxy.upstreams._limits import unix_now
-from groxy.upstreams.sandbox.account import encode_account, limit_headers
+from groxy.upstreams.sandbox.account import encode_account
+from groxy.upstreams.sandbox.asks import (
+    Ask,
+    address_of,
+    key_of,
+    limits_of,
+    message_key,
+    refusal,
+)
 from groxy.upstreams.sandbox.brain import reply_to
 from groxy.upstreams.sandbox.desk import (
     FAULTS,
@@ -32,7 +39,7 @@ from groxy.upstreams.sandbox.desk import (
     wrong_method,
 )
 from groxy.upstreams.sandbox.embedded import order_of, reply_pieces, request_of
-from groxy.upstreams.sandbox.failures import Failure, failure_from, failure_of, usual_shape
+from groxy.upstreams.sandbox.failures import Failure, failure_from, failure_of
 from groxy.upstreams.sandbox.faults import (
     Repeats,
     Script,
@@ -40,7 +47,8 @@ from groxy.upstreams.sandbox.faults import (
     take_script,
     without_failures,
 )
-from groxy.upstreams.sandbox.keys import Keys, Turn
+from groxy.upstreams.sandbox.keys import Keys
+from groxy.upstreams.sandbox.orders import FILM_PATHS, PICTURE_PATHS, read_order
 from groxy.upstreams.sandbox.plan import (
     Step,
     Writing,
@@ -51,6 +59,7 @@ from groxy.upstreams.sandbox.plan import (
 )
 from groxy.upstreams.sandbox.playback import Counts, Playback
 from groxy.upstreams.sandbox.seal import carried
+from groxy.upstreams.sandbox.studio import Studio
 from groxy.upstreams.sandbox.tokenized import tokenize_request, tokenized
 from groxy.upstreams.sandbox.vectors import best_embedder
 from groxy.wire.asgi import AsgiApp, AsgiClient, Receive, Scope, Send, header, read_body
@@ -58,13 +67,15 @@ from groxy.wire.tokens import SplintrCounter
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 SCRIPT_HEADER = "x-sandbox"
-DIALECTS = ("chat", "responses", "messages", "completions", "embeddings")
+DIALECTS = ("chat", "responses", "messages", "completions", "embeddings", "images", "videos")
 """All that it speaks, best first."""
 
 _SPOKEN: tuple[CallersEnd, ...] = (CHAT, RESPONSES, MESSAGES, COMPLETIONS)
 _TEXT = {dialect.upstream_path: dialect for dialect in _SPOKEN}
 _TOKENIZE = "/tokenize-text"
-_GIVEN_HEADERS = (SCRIPT_HEADER, "authorization", "x-api-key")
+_ASKING = {EMBEDDINGS.upstream_path, _TOKENIZE, *PICTURE_PATHS, *FILM_PATHS}
+"""Paths besides the dialects' where a request counts."""
+_GIVEN_HEADERS = (SCRIPT_HEADER, "authorization", "x-api-key", "content-type", "host")
 """All that is read of a request's headers."""
 _KEEPS_NOTHING = (
     "The sandbox keeps no replies, so it cannot go on from one. "
@@ -74,8 +85,6 @@ _KEEPS_NOTHING = (
 _NOT_ALLOWED = (
     "Your API key cannot be used to make requests against {} because it lacks permission for it."
 )
-_BLOCKED = "The sandbox was asked to have this key blocked."
-_OVER = "The sandbox was asked to let this key no more requests through for now."
 _BROKEN = 500
 _JSON = {"content-type": "application/json"}
 _STREAM = {"content-type": "text/event-stream", "cache-control": "no-cache"}
@@ -93,17 +102,6 @@ class SandboxReply:
     """True when somebody should watch whether the client is still there."""
 
 
-@dataclass(slots=True, kw_only=True)
-class _Ask:
-    """A request that counts, and what its key and its message make of it."""
-
-    dialect: str
-    headers: Mapping[str, str]
-    body: bytes
-    turn: Turn
-    script: Script = field(default_factory=Script)
-
-
 class Sandbox:
     """Answers requests. `models` are all that it serves, none means any; `dialects` it speaks."""
 
@@ -114,12 +112,14 @@ class Sandbox:
         repeats: Repeats | None = None,
         dialects: Sequence[str] = DIALECTS,
         keys: Keys | None = None,
+        studio: Studio | None = None,
     ) -> None:
         self.counts = Counts()
         self._dialects = frozenset(dialects)
         self._pace = tokens_per_s
         self._repeats = repeats or Repeats()
         self._keys = keys or Keys()
+        self._studio = studio or Studio()
         self._desk = Desk(self._keys, models)
         self._tokens = SplintrCounter()
 
@@ -150,37 +150,47 @@ class Sandbox:
             return self._json({"status": "ok", **asdict(self.counts)})
         if plain == FAULTS:
             return self._json(self._desk.switch(method, body))
-        if dialect is None and plain not in (EMBEDDINGS.upstream_path, _TOKENIZE):
-            return self._told(method, path, _key_of(headers))
+        if dialect is None and plain not in _ASKING:
+            return self._told(method, path, headers)
         if method != "POST":
             raise wrong_method(method)
-        turn = self._keys.spend(_key_of(headers))
+        turn = self._keys.spend(key_of(headers))
         if turn.words:
-            headers = {SCRIPT_HEADER: f"{turn.words} {headers.get(SCRIPT_HEADER, '')}"}
+            words = f"{turn.words} {headers.get(SCRIPT_HEADER, '')}"
+            headers = {**headers, SCRIPT_HEADER: words}
         name = dialect.name if dialect else ""
-        ask = _Ask(dialect=name, headers=headers, body=body, turn=turn)
-        if refusal := _refusal(turn):
-            reply = self._failed(failure_from(refusal, name), retry_after=refusal.retry_after_s)
+        ask = Ask(dialect=name, headers=headers, body=body, turn=turn)
+        if refused := refusal(turn):
+            reply = self._failed(failure_from(refused, name), retry_after=refused.retry_after_s)
         elif dialect is not None:
             reply = self._text(dialect, ask)
+        elif plain in PICTURE_PATHS or plain in FILM_PATHS:
+            reply = self._ordered(plain, ask)
         else:
             is_tokens = plain == _TOKENIZE
             reply = self._tokenized(ask) if is_tokens else self._embedded(ask)
-        limits = _limits_of(ask)
+        limits = limits_of(ask)
         return replace(reply, headers={**reply.headers, **limits}) if limits else reply
 
-    def _told(self, method: str, path: str, key: str) -> SandboxReply:
-        """Return what somebody is told who asks for no answer: of models, the key and its files."""
+    def _told(self, method: str, path: str, headers: Mapping[str, str]) -> SandboxReply:
+        """Return what somebody is told who asks for no answer: of models, its key, its films."""
+        key = key_of(headers)
         turn = self._keys.look(key)
         script = read_script(turn.words)
         if script.wrong_key or script.status >= _BROKEN:
             failure = failure_of(script, "")
             if failure is not None:
                 return self._failed(failure, after_s=script.slow_first)
-        reply = self._json(self._desk.tell(method, path, key, turn))
+        plain = plain_path(path)
+        if plain.startswith(("/videos/", "/media/")):
+            shown = self._studio.show(method, plain, address_of(headers))
+            body = Playback(shown.steps, self.counts)
+            reply = SandboxReply(status=shown.status, headers=shown.headers, body=body)
+        else:
+            reply = self._json(self._desk.tell(method, path, key, turn))
         return replace(reply, head_after_s=script.slow_first, takes_time=bool(script.slow_first))
 
-    def _text(self, dialect: CallersEnd, ask: _Ask) -> SandboxReply:
+    def _text(self, dialect: CallersEnd, ask: Ask) -> SandboxReply:
         if dialect.name not in self._dialects:
             raise no_such_path()
         body = ask.body
@@ -202,7 +212,7 @@ class Sandbox:
         wait_s = script.slow_first + (answer.usage.output_tokens / pace if pace else 0)
         return self._whole((whole_body(writing),), script, wait_s)
 
-    def _embedded(self, ask: _Ask) -> SandboxReply:
+    def _embedded(self, ask: Ask) -> SandboxReply:
         if EMBEDDINGS.name not in self._dialects:
             raise no_such_path()
         wanted = EMBEDDINGS.wanted(EMBEDDINGS.decode_request(ask.body))
@@ -215,20 +225,37 @@ class Sandbox:
         order = order_of(wanted, request, embedder, self._tokens)
         return self._whole(reply_pieces(order, script, embedder), script, script.slow_first)
 
-    def _tokenized(self, ask: _Ask) -> SandboxReply:
+    def _ordered(self, path: str, ask: Ask) -> SandboxReply:
+        order = read_order(path, ask.headers.get("content-type", ""), ask.body)
+        if ("videos" if path in FILM_PATHS else "images") not in self._dialects:
+            raise no_such_path()
+        script, request = self._scripted(order.request, ask)
+        if script.error_after is not None:
+            script = replace(script, error_200=True)
+        if failure := failure_of(script):
+            return self._failed(failure, after_s=script.slow_first)
+        order = replace(order, prompt=request.text)
+        if path in FILM_PATHS:
+            begun = self._json(self._studio.begin(order, script))
+            waits = bool(script.slow_first)
+            return replace(begun, head_after_s=script.slow_first, takes_time=waits)
+        steps = self._studio.pictures(order, script, address_of(ask.headers))
+        return self._reply(_JSON, steps, script, after_s=script.slow_first)
+
+    def _tokenized(self, ask: Ask) -> SandboxReply:
         script, request = self._scripted(tokenize_request(ask.body), ask)
         if failure := failure_of(script):
             return self._failed(failure, after_s=script.slow_first)
         return self._whole((tokenized(request, self._tokens),), script, script.slow_first)
 
-    def _scripted(self, request: Request, ask: _Ask) -> tuple[Script, Request]:
+    def _scripted(self, request: Request, ask: Ask) -> tuple[Script, Request]:
         """Return what a request asks to go wrong this time, and the request without that."""
         self._desk.check(request.model)
         if ask.turn.script.models and request.model not in ask.turn.script.models:
             raise GroxyError(ErrorKind.FORBIDDEN, _NOT_ALLOWED.format(request.model[:100]))
         script, request = take_script(request, ask.headers.get(SCRIPT_HEADER, ""))
         if script.times is not None:
-            calls = self._repeats.call(_message_key(request, script))
+            calls = self._repeats.call(message_key(request, script))
             script = script if calls < script.times else without_failures(script)
         ask.script = script
         return script, request
@@ -348,33 +375,3 @@ async def _send(reply: SandboxReply, client: AsgiClient) -> None:
     except GroxyError:
         return  # Without a last message, the server drops the connection.
     await client.send(b"", is_last=True)
-
-
-def _message_key(request: Request, script: Script) -> bytes:
-    """Return what tells the calls of one message and script from all others."""
-    last = next((each for each in reversed(request.messages) if each.role is Role.USER), None)
-    return blake2b(repr((script, last)).encode(errors="replace"), digest_size=16).digest()
-
-
-def _key_of(headers: Mapping[str, str]) -> str:
-    """Return the key that a request came with; empty when it had none."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-
-
-def _refusal(turn: Turn) -> GroxyError | None:
-    """Return why a key gets no answer whatever it asks for."""
-    if turn.script.blocked:
-        return GroxyError(ErrorKind.FORBIDDEN, _BLOCKED)
-    if turn.is_over and turn.limits:
-        return GroxyError(ErrorKind.RATE_LIMITED, _OVER, retry_after_s=turn.limits[2])
-    return None
-
-
-def _limits_of(ask: _Ask) -> dict[str, str]:
-    """Return the headers for the limits that a message names, else for those of its key."""
-    requests = ask.script.limits or ask.turn.limits
-    if requests is None and ask.script.token_limits is None:
-        return {}
-    shape = ask.script.shape or usual_shape(ask.dialect)
-    return limit_headers(shape, requests, ask.script.token_limits, unix_now)

@@ -11,6 +11,7 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.upstreams.sandbox.faults import Repeats
 from groxy.upstreams.sandbox.keys import Keys
 from groxy.upstreams.sandbox.server import DIALECTS, Sandbox, SandboxReply
+from groxy.upstreams.sandbox.studio import Studio
 from groxy.wire.http import Outgoing, Reply
 
 
@@ -18,7 +19,7 @@ class SandboxTransport:
     """Carries requests to a sandbox in this process; see `wire.http.Transport`.
 
     `repeats` may be shared, so that `times=1` fails once and not once an account; `keys` too, so
-    that a key's script and files outlive its account.
+    that a key's script and files outlive its account; and `studio`, which keeps films.
     """
 
     def __init__(
@@ -28,8 +29,9 @@ class SandboxTransport:
         repeats: Repeats | None = None,
         dialects: Sequence[str] = DIALECTS,
         keys: Keys | None = None,
+        studio: Studio | None = None,
     ) -> None:
-        self._sandbox = Sandbox(models, tokens_per_s, repeats, dialects, keys)
+        self._sandbox = Sandbox(models, tokens_per_s, repeats, dialects, keys, studio)
 
     async def send(self, outgoing: Outgoing) -> Reply:
         """Answer a request and return once the reply's head would be there."""
