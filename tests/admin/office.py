@@ -39,6 +39,7 @@ from groxy.upstreams import discover
 from groxy.upstreams._base import Credentials
 from groxy.upstreams._credentials import check_credentials, known_upstream
 from groxy.wire.http import Outgoing
+from tests.admin.window import empty_shelf
 from tests.inprocess import Answer, ask
 
 ADMIN_KEY = "adm-of-the-office"
@@ -315,6 +316,7 @@ async def open_office(folder: Path, state: Any = None, now: Any = None) -> Async
         database=database,
         secret=secret,
         state=state if state is not None else MemoryState(),
+        shelf=empty_shelf(folder, database),
         state_kind="memory",
         config=config,
         checked=checked,

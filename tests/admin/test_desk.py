@@ -1,5 +1,6 @@
 import pytest
 
+from groxy.admin import desk as module
 from groxy.core.errors import ErrorKind, GroxyError
 from tests.admin.office import key_of
 
@@ -17,3 +18,20 @@ async def test_an_account_that_is_not_there_is_not_found(office):
         office.desk.account("nobody")
 
     assert (caught.value.kind, caught.value.code) == (ErrorKind.NOT_FOUND, "account_not_found")
+
+
+async def test_between_long_transactions_others_may_write_where_there_is_one_writer(
+    office, monkeypatch
+):
+    pauses = []
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    for took_s in (0.001, 0.12, 5.0):
+        await office.desk.give_way(took_s)
+    monkeypatch.setattr(type(office.desk.database), "is_sqlite", False)
+    await office.desk.give_way(5.0)
+
+    assert pauses == [0.05, 0.06, 0.1]

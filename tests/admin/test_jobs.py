@@ -171,3 +171,31 @@ async def test_a_job_that_nobody_could_follow_does_not_begin(state):
 
     assert caught.value.kind is ErrorKind.STORE_DOWN
     assert begun == []
+
+
+async def test_many_who_follow_a_job_share_their_looks_and_get_a_long_end_in_pieces(state):
+    """Each decoding and encoding 10 MB of its own, 200 of them stopped everything for 36 s."""
+
+    async def work(progress):
+        await asyncio.sleep(0.2)
+        return {str(number): "x" * 100 for number in range(5_000)}
+
+    async with working(state) as jobs:
+        task_id = await jobs.start("long", 1, work)
+        looks, find = 0, jobs.find
+
+        async def counted(name):
+            nonlocal looks
+            looks += 1
+            return await find(name)
+
+        async def pieces():
+            return [piece async for piece in jobs.follow(task_id)]
+
+        jobs.find = counted
+        streams = await asyncio.gather(*(pieces() for _ in range(50)))
+
+    assert all(stream == streams[0] for stream in streams)
+    assert len(events_of(b"".join(streams[0]))[-1]["result"]) == 5_000
+    assert max(map(len, streams[0])) <= 64 * 1024
+    assert looks < 300  # 50 that each look for themselves come to a thousand

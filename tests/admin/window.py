@@ -12,6 +12,7 @@ from groxy.admin.application import admin_app
 from groxy.admin.desk import Desk
 from groxy.admin.pages import docs_app
 from groxy.api.errors import ErrorBoundary
+from groxy.media.shelf import Shelf, ShelfLimits
 from groxy.policy.keys import Caller, Keyring, KnownKey
 from groxy.routing.account import Account
 from groxy.routing.accounts import Directory
@@ -21,6 +22,7 @@ from groxy.routing.router import Router
 from groxy.state.memory import MemoryState
 from groxy.store.audit import AuditLine, list_audit
 from groxy.store.database import Database
+from groxy.store.media import Kind
 from groxy.store.secrets import InstallationSecret
 from groxy.wire.asgi import AsgiApp, Receive, Scope, Send
 from tests.routing.fleet import CATALOG
@@ -173,6 +175,14 @@ def keyring(key: str, key_id: str) -> Keyring:
     return ring
 
 
+def empty_shelf(folder: Path, database: Database) -> Shelf:
+    """Return a shelf in memory without bounds."""
+    no_bound: dict[Kind, int] = {"image": 0, "video": 0, "file": 0}
+    large: dict[Kind, int] = dict.fromkeys(no_bound, 1 << 20)
+    limits = ShelfLimits(max_total_bytes=no_bound, max_bytes=large)
+    return Shelf("memory://", folder, database, limits)
+
+
 @asynccontextmanager
 async def opened(folder: Path, *accounts: Account, **changes: Any) -> AsyncIterator[Window]:
     """Open a window; `changes` are parts of the desk."""
@@ -196,6 +206,7 @@ async def opened(folder: Path, *accounts: Account, **changes: Any) -> AsyncItera
         database=database,
         secret=SECRET,
         state=MemoryState(),
+        shelf=empty_shelf(folder, database),
         state_kind="memory",
         config=config,
         checked=lambda draft: draft,

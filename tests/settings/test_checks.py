@@ -48,6 +48,14 @@ def test_workers_need_a_database_that_they_can_share(url):
     assert "store.url" in problem
 
 
+def test_workers_need_a_media_store_that_they_can_share():
+    shared = {"server": {"workers": 2}, "state": {"url": "redis://h"}}
+    (problem,) = problems_of(**shared, media={"url": "memory://"})
+    assert "media.url" in problem
+    assert problems_of(**shared, media={"url": "s3://bucket"}) == []
+    assert problems_of(media={"url": "memory://"}) == []
+
+
 def test_the_operators_key_is_no_callers_key():
     (problem,) = problems_of(app={"api_key": "sk-a,sk-b", "app_key": "sk-b"})
     assert "every caller would be an operator" in problem

@@ -69,6 +69,7 @@ def refusal(work, *args):
         "state.url",
         "sandbox.tokens_per_s",
         "app.secret_key",
+        "media.url",
         "accounts",
         "accounts.0.name",
         "accounts[].api_key",
@@ -160,6 +161,7 @@ def test_a_long_name_is_refused_quickly_and_cut(name):
         ({"server": {"port": 9000}}, "server.port"),
         ({"server": {"port": None}}, "server.port"),
         ({"app": {"secret_key": "00" * 32}}, "app.secret_key"),
+        ({"media": {"url": "memory://"}}, "media.url"),
         ({"data_dir": "/x"}, "data_dir"),
     ],
 )
@@ -422,6 +424,7 @@ def test_what_is_shown_can_be_sent_back_but_for_what_is_masked():
     shown = shown_of(loaded)
     patch = {name: value for name, value in shown.items() if not is_start_only(name)}
     del patch["app"]["secret_key"]
+    del patch["media"]["url"]
     assert with_overrides(loaded, flattened(patch)).settings == loaded.settings
 
 

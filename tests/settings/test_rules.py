@@ -106,6 +106,63 @@ def test_other_databases_are_refused_without_being_repeated(value):
 @pytest.mark.parametrize(
     ("given", "result"),
     [
+        ("", ""),
+        (" ", ""),
+        ("memory", "memory://"),
+        ("memory:///", "memory://"),
+        ("file:///srv/media", "file:///srv/media"),
+        ("s3://bucket/a/b", "s3://bucket/a/b"),
+        ("gs://bucket", "gs://bucket"),
+        ("az://container/a", "az://container/a"),
+    ],
+)
+def test_media_go_into_a_folder_or_a_bucket(given, result):
+    assert rules.read_media_url(given).reveal() == result
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "media",
+        "/srv/media",
+        "file://host/srv",
+        "file:media",
+        "https://bucket/a",
+        "s3://",
+        "s3://id:pw@bucket/a",
+        "s3://bucket/a?secret=pw",
+        "s3://bucket/a#pw",
+        5,
+    ],
+)
+def test_other_places_for_media_are_refused_without_being_repeated(value):
+    with pytest.raises(ValueError, match="must be") as caught:
+        rules.read_media_url(value)
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "image", "video"),
+    [
+        ("url", "url", "url"),
+        ("markdown", "markdown", "markdown"),
+        ("base64", "base64", "base64"),
+        ("html", "html", "html"),
+        ("grok_url", "url", "url"),
+        ("local_url", "url", "url"),
+        ("grok_md", "markdown", "grok_md"),
+        ("local_html", "local_html", "html"),
+        (5, 5, 5),
+    ],
+)
+def test_names_of_formats_in_the_contract_become_ours(value, image, video):
+    assert rules.read_image_format(value) == image
+    assert rules.read_video_format(value) == video
+
+
+@pytest.mark.parametrize(
+    ("given", "result"),
+    [
         ("memory://", "memory://"),
         ("memory", "memory://"),
         ("redis://h:6379/0", "redis://h:6379/0"),

@@ -51,6 +51,36 @@ def test_the_defaults_of_routing_are_those_of_the_contract():
     assert (settings.store.grace_s, settings.store.spool_max_bytes) == (60, 67108864)
 
 
+def test_the_defaults_of_media_are_those_of_the_contract():
+    settings = Settings(data_dir=DATA)
+    features = settings.features
+    assert (features.image_format, features.video_format) == ("markdown", "markdown")
+    assert settings.media.url.reveal() == ""
+    assert settings.media.model_dump(exclude={"url"}) == {
+        "image_max_mb": 0,
+        "video_max_mb": 0,
+        "file_max_mb": 0,
+        "max_image_bytes": 31457280,
+        "max_video_bytes": 536870912,
+        "max_file_bytes": 52428800,
+        "link_ttl_s": 0,
+        "keep_days": 30,
+    }
+
+
+@pytest.mark.parametrize("name", ["html", "local_html", "anything", ""])
+def test_a_picture_cannot_be_shown_as_everything(name):
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"data_dir": DATA, "features": {"image_format": name}})
+
+
+def test_a_format_of_the_contract_is_taken():
+    features = {"image_format": "local_md", "video_format": "grok_html"}
+    settings = Settings.model_validate({"data_dir": DATA, "features": features})
+    assert settings.features.image_format == "markdown"
+    assert settings.features.video_format == "html"
+
+
 def test_the_secret_of_the_installation_is_bytes_or_the_data_folders():
     assert AppSettings().secret_bytes() is None
     app = AppSettings.model_validate({"secret_key": "0f" * 32})

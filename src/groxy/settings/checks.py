@@ -69,6 +69,12 @@ def _workers(settings: Settings) -> Iterator[tuple[Path, str]]:
             "name a file or a PostgreSQL database, or set server.workers = 1"
         )
         yield ("server", "workers"), text
+    if settings.media.url.reveal().startswith("memory:"):
+        text = (
+            f"is {workers}, but media.url is memory://, which workers cannot share; "
+            "name a folder or a bucket, or set server.workers = 1"
+        )
+        yield ("server", "workers"), text
 
 
 def _is_in_memory(settings: Settings) -> bool:

@@ -40,6 +40,22 @@ _DATABASES = {
 # Valkey speaks the Redis protocol; redis-py knows only its own two names.
 _STATES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss"}
 
+# What obstore takes; each with a bucket, but for the two of this machine.
+_BUCKETS = frozenset({"s3", "s3a", "gs", "az", "azure", "abfs", "abfss"})
+# Names of the contract, which tell where a link leads; here links always lead to the own store.
+_IMAGE_FORMATS = {
+    "grok_url": "url",
+    "local_url": "url",
+    "grok_md": "markdown",
+    "local_md": "markdown",
+}
+_VIDEO_FORMATS = {
+    "grok_url": "url",
+    "local_url": "url",
+    "grok_html": "html",
+    "local_html": "html",
+}
+
 _PROXIES = frozenset({"http", "https", "socks4", "socks5", "socks5h"})
 _SECRET_BYTES = 32
 _TABLE = "a table of text, or an object of text in JSON"
@@ -239,6 +255,41 @@ def read_state_url(value: object) -> Address:
     return Address(f"{known}://{rest}")
 
 
+def read_media_url(value: object) -> Address:
+    """Return the address of the object store; empty for the folder in the data folder."""
+    text = Address.read(value).reveal().strip()
+    if not text:
+        return Address("")
+    if text in {"memory://", "memory", "memory:///"}:
+        return Address("memory://")
+    parts = split_url(text)
+    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
+        return Address(text)
+    if parts.scheme not in _BUCKETS or not parts.hostname:
+        message = (
+            'must be "s3://bucket/path", "gs://bucket/path", "az://container/path", '
+            '"file:///folder" or "memory://"'
+        )
+        raise ValueError(message)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        message = (
+            "must be a plain URL: no user, no password, nothing after ? or #; credentials come "
+            "from the environment"
+        )
+        raise ValueError(message)
+    return Address(text)
+
+
+def read_image_format(value: object) -> object:
+    """Return how pictures are shown; the contract's names become ours."""
+    return _IMAGE_FORMATS.get(value, value) if isinstance(value, str) else value
+
+
+def read_video_format(value: object) -> object:
+    """Return how films are shown; the contract's names become ours."""
+    return _VIDEO_FORMATS.get(value, value) if isinstance(value, str) else value
+
+
 def read_proxy_url(value: object) -> Address:
     """Return the address of a proxy; it may hold a user and a password."""
     text = Address.read(value).reveal()
@@ -335,6 +386,12 @@ Keys = Annotated[tuple[Secret, ...], BeforeValidator(read_keys)]
 Option = Annotated[Secret, BeforeValidator(read_option)]
 StoreUrl = Annotated[Address, BeforeValidator(read_store_url), Shown("a database URL")]
 StateUrl = Annotated[Address, BeforeValidator(read_state_url), Shown("a URL")]
+MediaUrl = Annotated[Address, BeforeValidator(read_media_url), Shown("a URL")]
+Megabytes = Annotated[int, Field(ge=0, le=1_000_000_000)]
+MediaBytes = Annotated[int, Field(ge=1024, le=2**40)]
+UploadBytes = Annotated[int, Field(ge=1024, le=2**31 - 1)]
+ImageFormat = Annotated[Literal["url", "markdown", "base64"], BeforeValidator(read_image_format)]
+VideoFormat = Annotated[Literal["url", "html", "markdown"], BeforeValidator(read_video_format)]
 VariableName = Annotated[str, AfterValidator(check_variable_name)]
 FileName = Annotated[str, AfterValidator(check_not_empty)]
 AccountName = Annotated[str, AfterValidator(check_account_name), Shown("a short name")]

@@ -98,6 +98,55 @@ class FeatureSettings(Section):
         "fetch them. Callers name those addresses.",
     )
 
+    image_format: rules.ImageFormat = Field(
+        default="markdown",
+        description="How chat shows a picture: its link, a picture in Markdown, or one in Markdown "
+        "with the content in it. `grok_url`, `local_url`, `grok_md` and `local_md` work too.",
+    )
+    video_format: rules.VideoFormat = Field(
+        default="markdown",
+        description="How chat shows a film: its link, an HTML element that plays it, or a link in "
+        "Markdown. `grok_url`, `local_url`, `grok_html` and `local_html` work too.",
+    )
+
+
+class MediaSettings(Section):
+    """Where pictures, films and files are stored, how much of them and for how long."""
+
+    url: rules.MediaUrl = Field(
+        default=Address(""),
+        description="Object store: `s3://bucket/path`, `gs://bucket/path`, `az://container/path`, "
+        "`file:///folder` or `memory://`. Empty: the folder `media` in the data folder. "
+        "Credentials come from the environment, as the cloud's own tools read them.",
+    )
+    image_max_mb: rules.Megabytes = Field(
+        default=0,
+        description="Most that all pictures may take; beyond it the oldest are deleted until a "
+        "tenth is free. 0 is no bound.",
+    )
+    video_max_mb: rules.Megabytes = Field(default=0, description="The same for films.")
+    file_max_mb: rules.Megabytes = Field(default=0, description="The same for callers' files.")
+    max_image_bytes: rules.MediaBytes = Field(
+        default=30 * 1024 * 1024, description="Largest picture that is taken in or stored."
+    )
+    max_video_bytes: rules.MediaBytes = Field(
+        default=512 * 1024 * 1024, description="Largest film that is stored."
+    )
+    max_file_bytes: rules.UploadBytes = Field(
+        default=50 * 1024 * 1024,
+        description="Largest file of the Files API; one is held in memory while it comes.",
+    )
+    link_ttl_s: Annotated[int, Field(ge=0, le=315_360_000)] = Field(
+        default=0,
+        description="How long links to stored media work; then they are signed. 0: they work as "
+        "long as there is something behind them.",
+    )
+    keep_days: Annotated[int, Field(ge=0, le=36_500)] = Field(
+        default=30,
+        description="How long pictures and films are kept; 0 is for ever. Callers' files are kept "
+        "until they are deleted or expire as their owner said.",
+    )
+
 
 class StoreSettings(Section):
     """Where the books are kept."""
@@ -305,6 +354,7 @@ class Settings(Section):
     server: ServerSettings = ServerSettings()
     app: AppSettings = AppSettings()
     features: FeatureSettings = FeatureSettings()
+    media: MediaSettings = MediaSettings()
     store: StoreSettings = StoreSettings()
     state: StateSettings = StateSettings()
     routing: RoutingSettings = RoutingSettings()

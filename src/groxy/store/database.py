@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.store import tables
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """The newest migration; a test keeps it in step with `migrations/versions`."""
 TIMEOUT_S = 10.0
 """How long a transaction may take, with the wait for a connection."""

@@ -62,6 +62,7 @@ _TABLES = (
     _Sealed(tables.accounts, tables.accounts.c.id),
     _Sealed(tables.kept, tables.kept.c.id, tables.kept.c.owner),
     _Sealed(tables.overrides, tables.overrides.c.name),
+    _Sealed(tables.jobs, tables.jobs.c.id, tables.jobs.c.owner),
 )
 
 

@@ -193,3 +193,57 @@ kept = Table(
     Column("sealed", LargeBinary, nullable=False, comment="the content, AES-GCM"),
     Index("kept_expires_ms", "expires_ms"),
 )
+
+media = Table(
+    "media",
+    metadata,
+    Column("id", String(32), primary_key=True, comment="also the object's name in the store"),
+    Column("kind", String(8), nullable=False),
+    Column("owner", String(40), nullable=False, comment="the id of a key"),
+    Column("name", String(255), nullable=False),
+    Column("purpose", String(64), nullable=False),
+    Column("content_type", String(128), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("etag", String(64), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger),
+    # With the size in it, sums and the oldest are read from the index alone.
+    Index("media_kind_created_ms", "kind", "created_ms", "id", "size_bytes"),
+    Index("media_owner_created_ms", "owner", "kind", "created_ms", "id"),
+    Index("media_expires_ms", "expires_ms"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("owner", String(40), nullable=False, comment="the id of a key"),
+    Column("status", String(16), nullable=False),
+    Column("state", Text, nullable=False, comment="JSON, plain"),
+    Column("sealed", LargeBinary, nullable=False, comment="the request, AES-GCM"),
+    Column("account_id", String(64), nullable=False),
+    Column("upstream_id", Text, nullable=False),
+    Column("progress", Integer, nullable=False),
+    Column("media_id", String(32), nullable=False),
+    Column("cost_ticks", BigInteger),
+    Column("cost_source", String(16), nullable=False),
+    Column("error", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("completed_ms", BigInteger),
+    Column("lease_owner", String(64), nullable=False),
+    Column("lease_until_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("request_id", String(40), nullable=False),
+    Index("jobs_owner_created_ms", "owner", "kind", "created_ms", "id"),
+    Index("jobs_expires_ms", "expires_ms"),
+    # Of many jobs few are under way, and only these are looked for several times a second.
+    Index(
+        "jobs_open",
+        "lease_until_ms",
+        "created_ms",
+        sqlite_where=text("completed_ms IS NULL"),
+        postgresql_where=text("completed_ms IS NULL"),
+    ),
+)
