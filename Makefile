@@ -8,6 +8,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+SOAK_MINUTES ?= 10
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,7 +28,7 @@ ifneq ($(VENV_IS_SOUND),yes)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup test cover check lint types arch fmt bench lock clean
+.PHONY: help serve setup test soak cover check lint types arch fmt bench lock clean
 
 help: ## Show this list
 	@echo "usage: make TARGET [ARGS=\"...\"] [PYTHON=python3.12]"
@@ -41,6 +42,9 @@ setup: $(DEV) $(NODE) ## Set up .venv with everything for developing
 
 test: $(DEV) $(NODE) ## Run the tests. ARGS="-k ledger" is passed on to pytest
 	@$(BIN)/python -m pytest $(ARGS)
+
+soak: $(DEV) ## Serve under load while accounts fail at random. SOAK_MINUTES=60 for longer than 10
+	@SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest tests/soak -s $(ARGS)
 
 cover: $(DEV) $(NODE) ## Run the tests and show the lines and branches that none of them reached
 	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)

@@ -4,6 +4,7 @@ import asyncio
 
 from groxy.app.background import Sharing, repeated
 from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.terms import Terms
 from groxy.routing.account import Status
 from groxy.routing.affinity import Affinity
 from groxy.state.memory import MemoryState
@@ -17,7 +18,10 @@ CHAT = {"model": "grok-4.3", "messages": [{"role": "user", "content": "hi"}]}
 def processes(count=2):
     """Return processes of one cluster, each with the same account."""
     state = MemoryState()
-    return [Sharing(state, directory_of(account("one")), Affinity()) for _ in range(count)]
+    terms = Terms(rpm=100)
+    return [
+        Sharing(state, directory_of(account("one", terms=terms)), Affinity()) for _ in range(count)
+    ]
 
 
 def own(sharing):

@@ -1,9 +1,13 @@
 """Settings that change while the gateway runs."""
 
+import asyncio
+
 import pytest
 
+from groxy.app import live, loading
 from groxy.core.errors import GroxyError
 from groxy.routing.choice import Strategy
+from groxy.store.keys import list_keys
 from groxy.store.overrides import read_overrides, write_overrides
 from tests.inprocess import application, ask
 
@@ -118,3 +122,76 @@ async def test_what_is_shown_has_no_secret(tmp_path):
 
         assert "sk-in-process" not in shown
         assert "adm-in-process" not in shown
+
+
+async def test_only_the_changes_that_no_longer_fit_are_left_out(tmp_path):
+    changes = {"attempts.max_attempts": "many", "app.app_key": "adm-replaced", "refresh.at_once": 3}
+    async with application(tmp_path) as app:
+        await write_overrides(app.database, app.secret, changes)
+    async with application(tmp_path) as app:
+        assert (app.router.max_candidates, app.refresher.schedule.at_once) == (3, 3)
+        verify = ("GET", "/admin/api/verify")
+        assert (await ask(app, *verify, key="adm-replaced")).status == 200
+        assert (await ask(app, *verify, key="adm-in-process")).status == 401
+
+
+async def test_of_two_changes_at_once_that_do_not_go_together_one_is_refused(tmp_path):
+    longer, shorter = {"backoff_s": 0.9}, {"backoff_max_s": 0.4}
+    async with application(tmp_path) as app:
+        done = await asyncio.gather(
+            app.live.patch({"attempts": longer}),
+            app.live.patch({"attempts": shorter}),
+            return_exceptions=True,
+        )
+
+        assert [isinstance(one, GroxyError) for one in done] == [False, True]
+        assert await read_overrides(app.database, app.secret) == {"attempts.backoff_s": 0.9}
+
+
+async def test_two_changes_at_once_are_both_in_force_when_they_are_done(tmp_path):
+    async with application(tmp_path) as app:
+        await asyncio.gather(
+            app.live.patch({"attempts": {"max_attempts": 7}}),
+            app.live.patch({"refresh": {"at_once": 3}}),
+        )
+
+        assert (app.router.max_candidates, app.refresher.schedule.at_once) == (7, 3)
+
+
+async def test_a_change_is_taken_back_that_does_not_go_with_one_of_another_process(
+    tmp_path, monkeypatch
+):
+    async def write(database, secret, changes):
+        if "attempts.backoff_s" in changes:
+            await write_overrides(database, secret, {"attempts.backoff_max_s": 0.4})
+        return await write_overrides(database, secret, changes)
+
+    async with application(tmp_path) as app:
+        monkeypatch.setattr(live, "write_overrides", write)
+        with pytest.raises(GroxyError) as caught:
+            await app.live.patch({"attempts": {"backoff_s": 0.9}})
+
+        assert caught.value.param == "attempts.backoff_max_s"
+        assert app.settings.attempts.backoff_s == 0.05
+        monkeypatch.undo()
+        assert await read_overrides(app.database, app.secret) == {"attempts.backoff_max_s": 0.4}
+
+
+async def test_a_replaced_key_is_gone_although_keys_were_being_read_meanwhile(
+    tmp_path, monkeypatch
+):
+    async with application(tmp_path) as app:
+
+        async def change_meanwhile(database):
+            monkeypatch.undo()
+            found = await list_keys(database)
+            await app.live.patch({"app": {"api_key": "sk-another-one"}})
+            return found
+
+        monkeypatch.setattr(loading, "list_keys", change_meanwhile)
+        app.loader.forget_keys()
+        await app.load_changes()
+        await app.load_changes()
+
+        assert (await ask(app, "GET", "/v1/models")).status == 401
+        assert (await ask(app, "GET", "/v1/models", key="sk-another-one")).status == 200

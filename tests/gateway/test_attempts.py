@@ -10,6 +10,8 @@ from groxy.core.errors import ErrorKind
 from groxy.core.terms import Terms
 from groxy.gateway.rotation import Rotation
 from groxy.routing.account import Rest, Status
+from groxy.upstreams._base import Credentials
+from groxy.wire.json import encode
 from tests.gateway.stage import DOWN, Client, Reply, Seat, Stage, good, refusing, whole
 
 
@@ -277,3 +279,17 @@ async def test_nothing_stays_in_flight_whatever_happens(stream):
         await stage.ask(stream=stream)
 
         assert stage.directory.accounts[0].in_flight == 0
+
+
+# ------------------------------------------------------------------------------------- secrets
+
+
+async def test_an_upstream_that_repeats_the_credential_does_not_tell_it_to_callers():
+    refusal = encode({"error": {"message": "Not with Odd+form+of+a+secret+9, please."}})
+    stage = Stage(Seat(refusing(400, refusal)))
+    stage.directory.accounts[0].credentials = Credentials(api_key="Odd+form+of+a+secret+9")
+
+    client = await stage.ask()
+
+    assert client.status == 400
+    assert client.json["error"]["message"] == "Not with ***, please."

@@ -495,9 +495,9 @@ def test_times_that_cannot_be_are_passed_over(first, first_event_s, duration_s):
 
 
 def test_what_makes_an_account_look_bad_is_forgotten_with_time_as_nobody_would_ask_it_again(first):
+    first.note_speed(first_event_s=60.0, output_tokens=100, duration_s=90.0)
     for _ in range(10):
         first.note_health(went_well=False)
-    first.note_speed(first_event_s=60.0, output_tokens=100, duration_s=90.0)
     worst = first.badness("official", NOW)
     first.badness("official", NOW + 15)
     assert first.first_event_s == pytest.approx(30.0)

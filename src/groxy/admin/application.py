@@ -26,10 +26,10 @@ from groxy.admin import (
 from groxy.admin.access import Access
 from groxy.admin.audit import Auditor
 from groxy.admin.bodies import Bodies
-from groxy.admin.cache import EmptyShelf
 from groxy.admin.desk import Desk
 from groxy.admin.jobs import Jobs, Spawn
 from groxy.admin.openapi import described
+from groxy.admin.stored import OperatorShelf
 from groxy.wire.asgi import AsgiApp, Message, Receive, Scope, Send
 
 PREFIX = "/admin/api"
@@ -82,7 +82,7 @@ def _routers(desk: Desk, spawn: Spawn, started_at: float) -> list[APIRouter]:
         requests.router(desk),
         routes.router(desk),
         audit.router(desk),
-        cache.router(auditor, EmptyShelf()),
+        cache.router(auditor, OperatorShelf(desk.shelf)),
     ]
 
 

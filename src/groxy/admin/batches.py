@@ -31,7 +31,7 @@ from groxy.store.accounts import AccountChange, change_accounts
 
 NSFW = "nsfw"
 _AT_ONCE = 50
-_AT_A_TIME = 500
+_AT_A_TIME = 100
 """Accounts changed in one transaction."""
 
 Work = Callable[[Sequence[Account], int, Progress], Awaitable[dict[str, Any]]]
@@ -163,8 +163,8 @@ def _follow(routes: APIRouter, auditor: Auditor, jobs: Jobs) -> None:
             headers={"x-accel-buffering": "no"},
         )
 
-    @routes.get("/batch/{task_id}", summary="Show a task")
-    async def get_task(task_id: str) -> Task:
+    @routes.get("/batch/{task_id}", summary="Show a task", response_model=Task)
+    async def get_task(task_id: str) -> Response:
         return _shown(await jobs.find(task_id))
 
     @routes.post("/batch/{task_id}/cancel", summary="Stop a task")
@@ -180,9 +180,10 @@ async def _events(jobs: Jobs, task_id: str) -> AsyncIterator[bytes]:
         yield event
 
 
-def _shown(document: Document) -> Task:
-    fields = ("task_id", "kind", "status", "total", "processed", "ok", "fail", "warning", "error")
-    return Task(**{name: getattr(document, name) for name in fields}, result=document.result)
+def _shown(document: Document) -> Response:
+    # As it was encoded: a result may be 10 MB.
+    told = {name: getattr(document, name) for name in Task.model_fields}
+    return Response(msgspec.json.encode(told), media_type="application/json")
 
 
 class _Batches:
@@ -318,11 +319,12 @@ class _Batches:
     ) -> dict[str, Any]:
         """Give accounts the tag, or take it from them."""
         results: dict[str, dict[str, Any]] = {}
-        has_changed = False
+        has_changed, loop = False, asyncio.get_running_loop()
         try:
             async for part in slices(accounts, _AT_A_TIME):
                 if progress.is_cancelled:
                     break
+                began = loop.time()
                 async with self._desk.changing:
                     faults = {account.id: self._tag_fault(account, enabled) for account in part}
                     changes = [
@@ -337,6 +339,8 @@ class _Batches:
                     told: dict[str, Any] = {"error": fault} if fault else {"nsfw": enabled}
                     results[account.id] = _marked(account, told)
                     await progress.step(account.id, detail=told, error=fault)
+                if changes and part[-1] is not accounts[-1]:
+                    await self._desk.give_way(loop.time() - began)
         finally:
             if has_changed:
                 await self._desk.reload()

@@ -1,8 +1,7 @@
 """Stored media: five endpoints below /cache, over a `MediaShelf`.
 
 In: a kind of media, names of files. Out: how much there is, a list, what was deleted. It knows no
-folder: a name with a path in it is refused before the shelf sees it. Nothing is stored until a
-shelf other than `EmptyShelf` is put here.
+folder: a name with a path in it is refused before the shelf sees it.
 """
 
 from collections.abc import Sequence
@@ -60,30 +59,6 @@ class MediaShelf(Protocol):
     async def delete(self, kind: Kind, names: Sequence[str]) -> list[str]:
         """Delete files; return the names of those that were there."""
         ...
-
-
-class EmptyShelf:
-    """A shelf on which nothing is."""
-
-    async def stats(self, kind: Kind) -> ShelfStats:
-        """Return that there is nothing."""
-        del kind
-        return ShelfStats()
-
-    async def files(self, kind: Kind, *, offset: int, limit: int) -> tuple[int, list[StoredFile]]:
-        """Return that there are none."""
-        del kind, offset, limit
-        return 0, []
-
-    async def clear(self, kind: Kind) -> int:
-        """Delete nothing."""
-        del kind
-        return 0
-
-    async def delete(self, kind: Kind, names: Sequence[str]) -> list[str]:
-        """Delete nothing."""
-        del kind, names
-        return []
 
 
 class Shelf(Told):

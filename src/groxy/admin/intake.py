@@ -4,6 +4,7 @@ In: drafts, each with its place in the request. Out: which were added, which wer
 which cannot be. It must not read what clients send.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ from groxy.routing.account import Account
 from groxy.store.accounts import AccountDraft, Added, StoredAccount, add_accounts
 
 NAME_TAKEN = "account_name_taken"
-_AT_A_TIME = 500
+_AT_A_TIME = 100
 """Accounts in one transaction: others write in between."""
 
 Identity = tuple[str, str, str, tuple[tuple[str, str], ...], str]
@@ -124,12 +125,16 @@ async def add(
     `on_each` is told how many were dealt with. What another process did meanwhile may make single
     drafts fail; they are noted, and the others are added.
     """
+    loop = asyncio.get_running_loop()
     try:
         for begin in range(0, len(placed), _AT_A_TIME):
             if is_cancelled():
                 return
             part = placed[begin : begin + _AT_A_TIME]
+            began = loop.time()
             await _add(desk, part, intake)
+            if begin + _AT_A_TIME < len(placed):
+                await desk.give_way(loop.time() - began)
             if on_each is not None:
                 await on_each(len(part))
     finally:

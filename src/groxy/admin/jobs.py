@@ -8,6 +8,7 @@ work is. What is lost with its process is gone after a minute: nobody waits for 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from math import inf
 from typing import Any
 
 import msgspec
@@ -31,6 +32,10 @@ _LAST_TRIES = 5
 _PATIENCE_S = 20.0
 """How long the shared state may be out of reach before those who follow are told."""
 _GONE = "The process that ran the task is gone. Start it again."
+
+_NO_RESULT = msgspec.Raw(b"null")
+_PIECE_BYTES = 64 * 1024
+"""Of a long event, before others have their turn."""
 
 Spawn = Callable[[Coroutine[Any, Any, None]], None]
 Result = dict[str, Any]
@@ -62,7 +67,29 @@ class Document(msgspec.Struct, kw_only=True):
     warning: str = ""
     error: str = ""
     steps: list[Step] = msgspec.field(default_factory=list)
-    result: Result | None = None
+    result: msgspec.Raw = _NO_RESULT
+    """As it was encoded once: that of 100,000 accounts is 10 MB, which nobody here looks into."""
+
+
+class _Look:
+    """What those in this process who follow a job saw of it last; it is read once for all."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.followers = 0
+        self.at = -inf
+        self.document: Document | None = None
+        self.error: GroxyError | None = None
+        self.news: dict[int, bytes] = {}
+        """The events of what happened since so many items were done."""
+        self.end = b""
+        """The last event, once the job has ended."""
+
+    def news_since(self, document: Document, seen: int) -> bytes:
+        """Return the events of what happened since `seen` items were done."""
+        if seen not in self.news:
+            self.news[seen] = b"".join(map(_event, _progress(document, seen)))
+        return self.news[seen]
 
 
 _decoder = msgspec.json.Decoder(Document)
@@ -122,6 +149,7 @@ class Jobs:
     def __init__(self, state: SharedState, spawn: Spawn) -> None:
         self._state = state
         self._spawn = spawn
+        self._looks: dict[str, _Look] = {}
         self._log = get_logger("admin")
 
     async def start(self, kind: str, total: int, work: Work, warning: str = "") -> str:
@@ -135,8 +163,7 @@ class Jobs:
         """Return a job; raise NOT_FOUND `task_not_found` when there is none, or none any more."""
         kept = await self._state.get_job(task_id)
         if kept is None:
-            message = f"There is no such task. Tasks are kept for {KEPT_S:.0f} seconds after."
-            raise GroxyError(ErrorKind.NOT_FOUND, message, param="task_id", code="task_not_found")
+            raise _lost()
         return _decoder.decode(kept)
 
     async def cancel(self, task_id: str) -> None:
@@ -164,8 +191,8 @@ class Jobs:
     async def _work(self, progress: Progress, work: Work) -> None:
         document = progress.document
         try:
-            document.result = await work(progress)
-            msgspec.json.encode(document)  # what cannot be shown is a mistake, and told as one
+            # What cannot be shown is a mistake, and told as one.
+            document.result = msgspec.Raw(msgspec.json.encode(await work(progress)))
             ended = "cancelled" if progress.is_cancelled else "done"
         except GroxyError as error:
             ended, document.error = "error", error.message
@@ -173,7 +200,6 @@ class Jobs:
         except Exception:  # noqa: BLE001 - the last stop: a silent job would be waited for
             self._log.exception("task crashed", task=document.task_id)
             ended, document.error = "error", "The gateway made a mistake."
-            document.result = None
         document.status = ended
 
     async def _tell(self, progress: Progress) -> None:
@@ -210,19 +236,44 @@ class Jobs:
     # --------------------------------------------------------------------------------- following
 
     async def follow(self, task_id: str) -> AsyncIterator[bytes]:
-        """Yield a job as server-sent events until it ends: snapshot, progress, and the end."""
-        document = await self.find(task_id)
-        async for event in self._events(document):
-            yield event
+        """Yield a job as server-sent events until it ends: snapshot, progress, and the end.
 
-    async def _events(self, document: Document) -> AsyncIterator[bytes]:
+        A long event comes in pieces.
+        """
+        look = self._looks.setdefault(task_id, _Look())
+        look.followers += 1
+        try:
+            async for event in self._events(task_id, look):
+                yield event
+        finally:
+            look.followers -= 1
+            if not look.followers:
+                self._looks.pop(task_id, None)
+
+    async def _seen(self, task_id: str, look: _Look) -> Document:
+        """Return a job as it is now, or was a moment ago: each look costs, and many may follow."""
+        loop = asyncio.get_running_loop()
+        async with look.lock:
+            if loop.time() - look.at >= _LOOK_EVERY_S / 2:
+                look.error, look.news = None, {}
+                try:
+                    look.document = await self.find(task_id)
+                except GroxyError as error:
+                    look.error = error
+                look.at = loop.time()
+        if look.error is not None or look.document is None:
+            raise look.error or _lost()
+        return look.document
+
+    async def _events(self, task_id: str, look: _Look) -> AsyncIterator[bytes]:
+        document = await self._seen(task_id, look)
         yield _event({"type": "snapshot", **_counts(document), "warning": document.warning})
         loop = asyncio.get_running_loop()
         seen, sent_at, heard_at = document.processed, loop.time(), loop.time()
         while document.status == "running":
             await asyncio.sleep(_LOOK_EVERY_S)
             try:
-                document = await self.find(document.task_id)
+                document = await self._seen(task_id, look)
             except GroxyError as error:
                 if error.kind is ErrorKind.NOT_FOUND:
                     yield _event({"type": "error", "error": _GONE})
@@ -232,14 +283,23 @@ class Jobs:
                     return
                 continue
             heard_at = loop.time()
-            for event in _progress(document, seen):
-                yield _event(event)
+            if news := look.news_since(document, seen):
+                yield news
                 sent_at = loop.time()
             seen = document.processed
             if loop.time() - sent_at >= _PING_EVERY_S:
                 yield b": ping\n\n"
                 sent_at = loop.time()
-        yield _event(_end(document))
+        look.end = look.end or _event(_end(document))
+        for begin in range(0, len(look.end), _PIECE_BYTES):
+            if begin:
+                await asyncio.sleep(0)
+            yield look.end[begin : begin + _PIECE_BYTES]
+
+
+def _lost() -> GroxyError:
+    message = f"There is no such task. Tasks are kept for {KEPT_S:.0f} seconds after."
+    return GroxyError(ErrorKind.NOT_FOUND, message, param="task_id", code="task_not_found")
 
 
 def _progress(document: Document, seen: int) -> list[dict[str, object]]:
@@ -264,7 +324,7 @@ def _end(document: Document) -> dict[str, object]:
     event: dict[str, object] = {"type": document.status, **_counts(document)}
     if document.error:
         event["error"] = document.error
-    if document.result is not None:
+    if bytes(document.result) != _NO_RESULT:
         event["result"] = document.result
     return event
 

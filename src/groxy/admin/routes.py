@@ -109,7 +109,8 @@ class _Asked:
     model: Annotated[str, Query(min_length=1, max_length=256, examples=["grok-4.3"])]
     key: Annotated[str, Query(max_length=512, description="A caller key's id, or the key.")] = ""
     dialect: Annotated[
-        Literal["chat", "responses", "messages", "completions", "embeddings"], Query()
+        Literal["chat", "responses", "messages", "completions", "embeddings", "images", "videos"],
+        Query(),
     ] = "chat"
     stream: Annotated[bool, Query(description="Makes no difference to the route.")] = False
     tools: Annotated[bool, Query(description="The request has tools.")] = False
@@ -212,9 +213,12 @@ async def _told(explanation: Explanation, key: Key | None, limit: int, only: str
     )
 
 
-def _rank(verdict: Verdict, places: dict[str, int]) -> tuple[int, bool, int, float, str]:
+def _rank(verdict: Verdict, places: dict[str, int]) -> tuple[int, bool, bool, int, float, str]:
+    """Return where a verdict is told: who is asked, who could serve, who only rests, the others."""
     place = places.get(verdict.account_id, len(places) + 1)
-    return place, not verdict.can, len(verdict.why_not), verdict.score, verdict.account_id
+    has_model = bool(verdict.dialect) and verdict.until is not None
+    against = len(verdict.why_not)
+    return place, not verdict.can, not has_model, against, verdict.score, verdict.account_id
 
 
 def _judged(verdict: Verdict, places: dict[str, int]) -> Judged:

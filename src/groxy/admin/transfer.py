@@ -5,6 +5,7 @@ that an import takes. Lines that are good are added although others are bad. Wit
 an export has masked credentials, which an import refuses.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Literal
 
@@ -30,7 +31,11 @@ from groxy.routing.account import Account
 MAX_IMPORTED = 200_000
 _MOST_TOLD = 100
 _AT_A_TIME = 250
-"""Lines that are read before others have their turn: a third of a millisecond is a dozen."""
+"""Accounts that are written before others have their turn."""
+_READ_AT_A_TIME = 25
+_PAUSE_S = 0.004
+"""Lines that are read before others have their turn (each takes a third of a millisecond), and how
+long that is: what a request does on its way takes many turns."""
 _BUILT_IN = "built in"
 
 Flag = Annotated[bool, Query()]
@@ -174,7 +179,8 @@ class _Importer:
     async def _read(self, lines: Sequence[Line]) -> list[Placed]:
         placed: list[Placed] = []
         usual: dict[str, Usual] = {}
-        async for part in slices(lines, _AT_A_TIME):
+        async for part in slices(lines, _READ_AT_A_TIME):
+            await asyncio.sleep(_PAUSE_S)
             for line in part:
                 own = usual.get(line.pool) or usual.setdefault(line.pool, Usual(pool=line.pool))
                 try:

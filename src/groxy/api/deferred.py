@@ -6,7 +6,7 @@ then the reply, once.
 
 import msgspec
 
-from groxy.api.text import call_of, identify
+from groxy.api.text import MediaAnswers, call_of, identify
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.dialects._base import Dialect
 from groxy.gateway import Gateway
@@ -29,11 +29,13 @@ class DeferrableEndpoint:
         deferred: DeferredReplies,
         *,
         max_body_bytes: int,
+        media: MediaAnswers | None = None,
     ) -> None:
         self._gateway = gateway
         self._keyring = keyring
         self._dialect = dialect
         self._deferred = deferred
+        self._media = media
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,6 +47,9 @@ class DeferrableEndpoint:
             await self._defer(scope, send, caller, later)
             return
         call = call_of(scope, self._dialect, caller, body)
+        if self._media is not None and (made := self._media.takes(body)) is not None:
+            await self._media.answer(made, call, scope, receive, send)
+            return
         await self._gateway.answer(call, AsgiClient(receive, send))
 
     def _without_deferral(self, body: bytes) -> bytes | None:

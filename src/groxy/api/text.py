@@ -1,10 +1,13 @@
 """Endpoints that produce text. The path names the dialect; everything else is the gateway's."""
 
+from typing import Protocol
+
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.terms import MAX_TAG_CHARS, MAX_TAGS
 from groxy.dialects._base import Dialect
 from groxy.gateway import Call, Gateway
 from groxy.policy.keys import Caller, Keyring
+from groxy.routing.model import Capability
 from groxy.wire.asgi import AsgiClient, Receive, Scope, Send, header, read_body
 
 _CONVERSATION = frozenset({b"x-grok-conv-id", b"x-session-id"})
@@ -57,20 +60,44 @@ def _hint(value: bytes) -> str:
     return value.decode("latin-1")[:_MAX_HINT_CHARS]
 
 
+class MediaAnswers(Protocol):
+    """What answers requests for models that make pictures or film; see `api.media_chat`."""
+
+    def takes(self, body: bytes) -> Capability | None:
+        """Return what the model makes, if this answers for it."""
+        ...
+
+    async def answer(
+        self, capability: Capability, call: Call, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer a request."""
+        ...
+
+
 class TextEndpoint:
     """POST in one dialect."""
 
     def __init__(
-        self, gateway: Gateway, keyring: Keyring, dialect: Dialect, *, max_body_bytes: int
+        self,
+        gateway: Gateway,
+        keyring: Keyring,
+        dialect: Dialect,
+        *,
+        max_body_bytes: int,
+        media: MediaAnswers | None = None,
     ) -> None:
         self._gateway = gateway
         self._keyring = keyring
         self._dialect = dialect
         self._max_body_bytes = max_body_bytes
+        self._media = media
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request: who asks comes first, so that strangers cannot make us read much."""
         caller = identify(self._keyring, scope)
         body = await read_body(scope, receive, limit=self._max_body_bytes)
         call = call_of(scope, self._dialect, caller, body)
+        if self._media is not None and (made := self._media.takes(body)) is not None:
+            await self._media.answer(made, call, scope, receive, send)
+            return
         await self._gateway.answer(call, AsgiClient(receive, send))

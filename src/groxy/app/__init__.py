@@ -25,6 +25,7 @@ from groxy.app.live import (
     schedule_of,
 )
 from groxy.app.loading import Loader
+from groxy.app.media import media_of
 from groxy.app.parts import Parts
 from groxy.app.routes import routes_of
 from groxy.app.transports import Transports
@@ -195,6 +196,7 @@ def _beside(application: Application) -> list[Coroutine[Any, Any, None]]:
         refresher=application.refresher,
         kept=application.kept,
         deferred=application.deferred,
+        media=application.live.media,
     ).works()
 
 
@@ -294,6 +296,7 @@ def _loader_of(
         fetcher=fetcher,
         database=database,
         secret=secret,
+        media=media_of(settings, gateway, catalog, fetcher, database, secret),
     )
     grace_s = settings.store.grace_s
     loader = Loader(
@@ -323,6 +326,7 @@ def _desk_of(application: Application) -> Desk:
         database=application.database,
         secret=application.secret,
         state=application.state,
+        shelf=live.media.shelf,
         state_kind="memory" if is_memory else "redis",
         config=live,
         checked=live.maker.checked,
@@ -348,6 +352,7 @@ async def _no_routes_yet(scope: Scope, receive: Receive, send: Send) -> None:
 def _routes(application: Application, admin: AsgiApp) -> AsgiApp:
     parts = Parts(
         gateway=application.gateway,
+        media=application.live.media,
         deferred=application.deferred,
         router=application.router,
         catalog=application.catalog,

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 from groxy.app.loading import Loader
+from groxy.app.media import Media
 from groxy.app.transports import Transports
 from groxy.core.errors import GroxyError
 from groxy.core.ids import new_id
@@ -31,6 +32,9 @@ _LOADS_LAST_S = 3.0
 """A process that is silent for so long has nothing open any more."""
 _COUNT_EVERY_S = 5.0
 _PURGE_EVERY_S = 600.0
+_AGAIN_S = 0.01
+"""Before what runs for ever begins, and begins anew after a crash."""
+_SETTLE_EVERY_S = 3600.0
 _GONE_FOR_MS = 24 * 3600 * 1000
 _LEAD_S = 15.0
 _AT_ONCE = 16
@@ -48,6 +52,8 @@ async def repeated(every_s: float, what: str, work: Callable[[], Awaitable[None]
             await work()
         except GroxyError as error:
             _log.warning("work beside failed", work=what, detail=error.detail or error.message)
+        except Exception:  # noqa: BLE001 - a defect in one must not end the gateway for all
+            _log.exception("work beside crashed", work=what)
 
 
 class Sharing:
@@ -102,6 +108,7 @@ class Beside:
     refresher: Refresher
     kept: KeptStore
     deferred: DeferredReplies
+    media: Media
 
     def works(self) -> list[Coroutine[Any, Any, None]]:
         """Return what is to run, each for ever."""
@@ -112,7 +119,9 @@ class Beside:
             repeated(_COUNT_EVERY_S, "counting", self.overseer.flush_tallies),
             repeated(_PURGE_EVERY_S, "purging", self._purge),
             repeated(RENEW_EVERY_S, "renewing", self._renew),
-            self.refresher.run(self.sharing.leads),
+            repeated(_SETTLE_EVERY_S, "reconciling media", self._reconcile),
+            repeated(_AGAIN_S, "refreshing", lambda: self.refresher.run(self.sharing.leads)),
+            repeated(_AGAIN_S, "working on jobs", self.media.worker.run),
         ]
 
     async def _watch(self) -> None:
@@ -126,6 +135,8 @@ class Beside:
             await self.transports.close_all_but(used)
 
     async def _judge(self) -> None:
+        # What an operator did elsewhere comes first, or a late note would undo it.
+        await self.loader.load_changes()
         await self.overseer.note_credit()
         await self.overseer.settle_doubts()
 
@@ -134,6 +145,13 @@ class Beside:
         now_ms = time.time_ns() // 1_000_000
         await self.kept.purge(now_ms)
         await purge_accounts(self.loader.database, now_ms - _GONE_FOR_MS)
+        await self.media.shelf.purge()
+        await self.media.jobs.purge(now_ms)
+
+    async def _reconcile(self) -> None:
+        """Clear away what crashes left between stored bytes and their index, once in a cluster."""
+        if await self.sharing.leads():
+            await self.media.shelf.reconcile()
 
     async def _renew(self) -> None:
         await self.deferred.renew()

@@ -4,11 +4,13 @@ In: loaded settings, and changes that the store has. Out: settings, and parts th
 once. Only here is said which part follows which setting while the gateway runs.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from groxy.app.accounts import AccountMaker
+from groxy.app.media import Media
 from groxy.app.transports import Transports
 from groxy.core.errors import GroxyError
 from groxy.core.money import ticks_from_usd
@@ -93,8 +95,11 @@ class LiveSettings:
     fetcher: Fetcher
     database: Database
     secret: InstallationSecret
+    media: Media
     on_keys: Callable[[], None] = lambda: None
     """Called when keys of the settings changed."""
+    _patching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One change after the other: what each of two leaves possible, both together may not."""
 
     def __post_init__(self) -> None:
         """Begin with the settings as they were loaded."""
@@ -107,16 +112,39 @@ class LiveSettings:
         return self.loaded.settings
 
     async def load(self) -> None:
-        """Put in force what the store has of changes; those that no longer fit are left out."""
+        """Put in force what the store has of changes; those that no longer fit are left out.
+
+        An upgrade or another settings file does that. Only they are left out: a key that the
+        operator replaced must not come back because some other setting does not fit any more.
+        """
         overrides = await read_overrides(self.database, self.secret)
-        try:
-            loaded = overridden(self.base, overrides)
-            catalog = Catalog.load(loaded.settings.models, loaded.settings.aliases)
-        except GroxyError as error:
-            # An upgrade or another settings file: nobody could take them back if it did not start.
-            self._log.error("live settings do not fit and are not in force", detail=error.message)
+        fitting = self._fitting(overrides)
+        if fitting is None:
             return
-        self.apply(loaded, catalog)
+        self.apply(*fitting)
+        # Also where nothing seems to have changed: who applied it may have been in the middle of
+        # reading keys, which must not be the old ones.
+        self.on_keys()
+
+    def _fitting(self, overrides: Mapping[str, object]) -> tuple[Loaded, Catalog] | None:
+        """Return the settings with those overrides that fit; None when nobody knows which do."""
+        while True:
+            try:
+                return self._with(overrides)
+            except GroxyError as error:
+                unfit = _named_by(error, overrides)
+                self._log.error(
+                    "live settings do not fit and are not in force",
+                    settings=unfit or sorted(overrides),
+                    detail=error.message,
+                )
+                if not unfit:
+                    return None
+                overrides = {name: overrides[name] for name in overrides.keys() - unfit}
+
+    def _with(self, overrides: Mapping[str, object]) -> tuple[Loaded, Catalog]:
+        loaded = overridden(self.base, overrides)
+        return loaded, Catalog.load(loaded.settings.models, loaded.settings.aliases)
 
     def apply(self, loaded: Loaded, catalog: Catalog) -> None:
         """Let every part follow these settings."""
@@ -133,6 +161,7 @@ class LiveSettings:
         router.keeps_together = settings.routing.affinity
         self.refresher.schedule = schedule_of(settings)
         self.fetcher.allow_private = settings.features.fetch_private
+        self.media.apply(settings)
         self.transports.set_connect_timeout(settings.attempts.connect_timeout_s)
         logs.configure(level=settings.logging.level, form=settings.logging.format)
         self.catalog.become(catalog)
@@ -159,15 +188,37 @@ class LiveSettings:
     ) -> tuple[dict[str, object], dict[str, object]]:
         """Change settings, here at once and in every process within a second."""
         changes = flattened(patch)
-        stored = await read_overrides(self.database, self.secret)
-        wanted = {name: value for name, value in {**stored, **changes}.items() if value is not None}
-        loaded = overridden(self.base, wanted)
-        catalog = Catalog.load(loaded.settings.models, loaded.settings.aliases)
-        before = self.shown()
-        await write_overrides(self.database, self.secret, changes)
-        self.apply(loaded, catalog)
-        after = self.shown()
+        async with self._patching:
+            stored = await read_overrides(self.database, self.secret)
+            loaded, catalog = self._with(_kept({**stored, **changes}))
+            before = self.shown()
+            await write_overrides(self.database, self.secret, changes)
+            await self._fit_or_undo(changes, stored)
+            self.apply(loaded, catalog)
+            after = self.shown()
         return _named(before, changes), _named(after, changes)
+
+    async def _fit_or_undo(
+        self, changes: Mapping[str, object], before: Mapping[str, object]
+    ) -> None:
+        """Take changes back where another process made some meanwhile that do not go with them."""
+        try:
+            self._with(await read_overrides(self.database, self.secret))
+        except GroxyError:
+            undone = {name: before.get(name) for name in changes}
+            await write_overrides(self.database, self.secret, undone)
+            raise
+
+
+def _kept(overrides: Mapping[str, object]) -> dict[str, object]:
+    """Return overrides without those that are taken back."""
+    return {name: value for name, value in overrides.items() if value is not None}
+
+
+def _named_by(error: GroxyError, overrides: Mapping[str, object]) -> list[str]:
+    """Return the overrides that an error is about: what it names, or what that is a part of."""
+    param = error.param or ""
+    return [name for name in overrides if param == name or param.startswith(f"{name}.")]
 
 
 def _named(shown: Mapping[str, object], names: Mapping[str, object]) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from groxy.app.media import Media
 from groxy.gateway import Gateway
 from groxy.gateway.deferred import DeferredReplies
 from groxy.observe.metrics import Metrics
@@ -19,6 +20,7 @@ class Parts:
     """See the module."""
 
     gateway: Gateway
+    media: Media
     deferred: DeferredReplies
     router: Router
     catalog: Catalog

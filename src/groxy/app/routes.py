@@ -5,14 +5,17 @@ from collections.abc import Mapping
 from starlette.routing import Route
 
 from groxy.api.deferred import DeferrableEndpoint, DeferredReply
+from groxy.api.files import Files, StoredMedia
 from groxy.api.generation import Generation
 from groxy.api.health import Check, MetricsPage, Ready
+from groxy.api.images import ImagesEndpoint
 from groxy.api.messages import CountTokens
 from groxy.api.models import Models
 from groxy.api.responses import Compaction, KeptResponses, ResponsesInputTokens
 from groxy.api.routes import public_router
 from groxy.api.text import TextEndpoint
 from groxy.api.tokenize import TokenizeEndpoint
+from groxy.api.videos import Videos
 from groxy.api.vision import VisionEndpoint
 from groxy.app.parts import Parts
 from groxy.dialects._base import Dialect
@@ -32,7 +35,7 @@ def routes_of(parts: Parts, checks: Mapping[str, Check]) -> AsgiApp:
     """Return the application below the error boundary."""
     directory, metrics = parts.directory, parts.metrics
     return public_router(
-        {**_text(parts), **_responses(parts), **_lists(parts)},
+        {**_text(parts), **_responses(parts), **_media(parts), **_lists(parts)},
         ready=Ready(checks),
         metrics=MetricsPage(metrics, lambda: metrics.set_accounts(directory.counts())),
         others=[Route(path, parts.admin) for path in _OPERATORS],
@@ -47,11 +50,15 @@ def _text(parts: Parts) -> Mapping[str, Mapping[str, AsgiApp]]:
 
     tokenizer = Tokenizer(parts.router, parts.counter)
     tokenize = TokenizeEndpoint(callers, tokenizer, max_body_bytes=most)
-    chat = DeferrableEndpoint(gateway, callers, CHAT, parts.deferred, max_body_bytes=most)
+    media = parts.media.chat
+    chat = DeferrableEndpoint(
+        gateway, callers, CHAT, parts.deferred, max_body_bytes=most, media=media
+    )
+    responses = TextEndpoint(gateway, callers, RESPONSES, max_body_bytes=most, media=media)
     return {
         "/chat/completions": {"POST": chat},
         "/chat/deferred-completion/{id}": {"GET": DeferredReply(callers, parts.deferred)},
-        "/responses": text(RESPONSES),
+        "/responses": {"POST": responses},
         "/messages": text(MESSAGES),
         "/messages/count_tokens": {
             "POST": CountTokens(callers, parts.counter, max_body_bytes=most)
@@ -75,6 +82,37 @@ def _responses(parts: Parts) -> Mapping[str, Mapping[str, AsgiApp]]:
         "/responses/{id}": {"GET": kept.get, "DELETE": kept.delete},
         "/responses/{id}/input_items": {"GET": kept.input_items},
         "/responses/{id}/cancel": {"POST": kept.cancel},
+    }
+
+
+def _media(parts: Parts) -> Mapping[str, Mapping[str, AsgiApp]]:
+    callers, media, most = parts.callers, parts.media, parts.max_body_bytes
+    making, editing = (
+        ImagesEndpoint(
+            media.maker,
+            media.references,
+            media.links,
+            callers,
+            is_edit=is_edit,
+            max_body_bytes=most,
+        )
+        for is_edit in (False, True)
+    )
+    videos = Videos(media.films, media.references, media.links, callers, max_body_bytes=most)
+    stored, files = StoredMedia(media.shelf, media.links), Files(media.shelf, callers)
+    return {
+        "/images/generations": {"POST": making},
+        "/images/generate": {"POST": making},
+        "/images/edits": {"POST": editing},
+        "/videos": {"POST": videos.ordering("openai"), "GET": videos.list},
+        "/videos/generations": {"POST": videos.ordering("xai")},
+        "/videos/{id}": {"GET": videos.one, "DELETE": videos.delete},
+        "/videos/{id}/content": {"GET": videos.content},
+        "/files": {"POST": files.upload, "GET": files.all},
+        "/files/image": {"GET": stored.image},
+        "/files/video": {"GET": stored.video},
+        "/files/{id}": {"GET": files.one, "DELETE": files.delete},
+        "/files/{id}/content": {"GET": files.content},
     }
 
 

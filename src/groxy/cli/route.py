@@ -17,7 +17,7 @@ _COLUMNS = ("place", "account", "upstream", "pool", "sends", "dialect", "score",
 _ALONE = "note: rests and loads are in the memory of the gateway that runs; --url asks that one."
 
 Dialect = Annotated[
-    Literal["chat", "responses", "messages", "completions", "embeddings"],
+    Literal["chat", "responses", "messages", "completions", "embeddings", "images", "videos"],
     typer.Option("--dialect", help="In which it would be asked for."),
 ]
 

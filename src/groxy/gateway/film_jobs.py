@@ -1,0 +1,304 @@
+"""Film jobs as their callers see them: ordered, looked at, listed, fetched and removed.
+
+In: an order, or an owner and the id of a job. Out: the job, and how it is shown. An order is
+checked as far as it can be before the job is there, so that what cannot be made is refused at once.
+Nobody learns of another's job. What is done for a job is in `filming`.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.media import VideoRequest
+from groxy.core.sizes import film_size_for, read_film_size
+from groxy.dialects.videos import USUAL_SIZE, FilmAsked, FilmShown, Status
+from groxy.gateway.attempts import _most_telling
+from groxy.gateway.film_orders import wanted_of
+from groxy.gateway.film_parts import first_call
+from groxy.gateway.filming import Filming
+from groxy.gateway.films import Film, FilmProgress
+from groxy.gateway.means import Call, Means
+from groxy.gateway.reel import (
+    CANCELLED,
+    COMPLETED,
+    DIALECT,
+    FAILED,
+    KIND,
+    QUEUED,
+    Reel,
+    read_reel,
+    write_reel,
+)
+from groxy.gateway.settling import settle
+from groxy.jobs.worker import LeaseLostError, Worker, now_ms
+from groxy.ledger.trail import Trail
+from groxy.media.shelf import Shelf
+from groxy.store.jobs import Job, JobStore
+from groxy.store.media import Stored
+from groxy.wire.json import encode
+
+_DAY_MS = 86_400_000
+_FOR_EVER_MS = 100 * 365 * _DAY_MS
+_FOLLOW_S = 0.5
+"""How often somebody who waits for a film looks at it; its worker may be in another process."""
+_GONE = "There is no such video: it was never ordered, was deleted or has expired."
+_request_decoder = msgspec.json.Decoder(VideoRequest)
+
+Read = Callable[[], Coroutine[Any, Any, FilmAsked]]
+"""Reads an order; what it raises is the answer, and in the books like any failure."""
+
+
+class FilmJobs:
+    """See the module; also makes films for requests that wait for them (`films.Filmer`)."""
+
+    def __init__(
+        self, means: Means, jobs: JobStore, worker: Worker, filming: Filming, shelf: Shelf
+    ) -> None:
+        self.shelf = shelf
+        self.follow_s = _FOLLOW_S
+        self._means = means
+        self._jobs = jobs
+        self._worker = worker
+        self._filming = filming
+
+    # ------------------------------------------------------------------------------------ ordering
+
+    async def order(self, call: Call, read: Read) -> Job:
+        """Take an order; its job is durable when this returns.
+
+        Raises what is wrong with it; then that is in the books, and there is no job.
+        """
+        trail = Trail(
+            request_id=call.request_id,
+            key_id=call.caller.key_id,
+            dialect=DIALECT,
+            app_title=call.app_title,
+            app_url=call.app_url,
+        )
+        try:
+            # Nothing is begun that could not be entered in the books.
+            self._means.journal.require_open()
+            asked = await read()
+            trail.model_asked = asked.request.model
+            return await self._create(call, asked)
+        except GroxyError as error:
+            raise await settle(self._means, trail, error) or error from None
+
+    async def _create(self, call: Call, asked: FilmAsked) -> Job:
+        request, at_ms = asked.request, now_ms()
+        reel = Reel(
+            model=request.model,
+            seconds=request.duration_s,
+            size=asked.size,
+            resolution=request.resolution,
+            references=len(request.images),
+            form=asked.form,
+            prefer_tags=call.prefer_tags,
+            app_title=call.app_title,
+            app_url=call.app_url,
+        )
+        self._check(reel, request)
+        days = self.shelf.limits.keep_days
+        job = Job(
+            id=f"video_{secrets.token_hex(16)}",
+            kind=KIND,
+            owner=call.caller.key_id,
+            status=QUEUED,
+            state=write_reel(reel),
+            created_ms=at_ms,
+            updated_ms=at_ms,
+            expires_ms=at_ms + (days * _DAY_MS if days else _FOR_EVER_MS),
+            request_id=call.request_id,
+        )
+        await self._jobs.create(job, encode(request))
+        self._worker.wake()
+        return job
+
+    def _check(self, reel: Reel, request: VideoRequest) -> None:
+        """Raise what keeps every account from making such a film."""
+        try:
+            plan = self._means.router.plan(wanted_of(reel))
+        except GroxyError as error:
+            if error.kind is ErrorKind.RATE_LIMITED:
+                return  # A job can wait until somebody is free.
+            raise
+        failures: list[GroxyError] = []
+        for candidate in plan.candidates:
+            upstream = candidate.account.upstream
+            try:
+                first_call(upstream, request, candidate.model_sent, candidate.target.facts)
+            except GroxyError as error:
+                failures.append(error)
+            else:
+                return
+        raise _most_telling(failures)
+
+    # ------------------------------------------------------------------------------------- looking
+
+    async def find(self, job_id: str, owner: str) -> Job:
+        """Return a job; raise NOT_FOUND for every other, and for another's."""
+        job = await self._jobs.find(job_id, owner)
+        if job is None or job.kind != KIND or job.status == CANCELLED:
+            raise _no_such_job()
+        return job
+
+    async def listed(
+        self, owner: str, *, after: str, limit: int, newest_first: bool
+    ) -> tuple[list[Job], bool]:
+        """Return jobs of an owner, and whether there are more; raise BAD_REQUEST for `after`."""
+        found = await self._jobs.of_owner(
+            owner, kind=KIND, after=after, limit=limit + 1, newest_first=newest_first
+        )
+        if found is None:
+            message = "`after` names no video of yours."
+            raise GroxyError(ErrorKind.BAD_REQUEST, message, param="after")
+        shown = [job for job in found[:limit] if job.status != CANCELLED]
+        return shown, len(found) > limit
+
+    async def stored(self, job: Job) -> Stored | None:
+        """Return the film of a job, if it is there (yet, and still)."""
+        if job.status != COMPLETED or not job.media_id:
+            return None
+        return await self.shelf.find(job.media_id, "video")
+
+    async def content(self, job_id: str, owner: str) -> Stored:
+        """Return the film of a job; raise CONFLICT as long as there is none, NOT_FOUND after."""
+        job = await self.find(job_id, owner)
+        if job.status != COMPLETED:
+            is_over = job.status == FAILED
+            message = (
+                "This video failed, so there is nothing to download. See its `error`."
+                if is_over
+                else "This video is not ready yet. Ask for it until its `status` is `completed`."
+            )
+            raise GroxyError(ErrorKind.CONFLICT, message, code="video_not_ready")
+        stored = await self.stored(job)
+        if stored is None:
+            message = "The video is no longer stored: it was deleted, or made room for newer ones."
+            raise GroxyError(ErrorKind.NOT_FOUND, message, code="file_not_found")
+        return stored
+
+    async def shown(self, job: Job, link_of: Callable[[Stored], str]) -> FilmShown:
+        """Return a job as its owner is told of it; raise NOT_FOUND when it is gone by now."""
+        reel = read_reel(job.state)
+        request = _request_decoder.decode(await self._jobs.request(job))
+        stored = await self.stored(job)
+        is_lasting = job.expires_ms - job.created_ms >= _FOR_EVER_MS
+        return FilmShown(
+            id=job.id,
+            model=reel.model,
+            status=_status_of(job),
+            progress=job.progress,
+            prompt=request.prompt,
+            seconds=reel.seconds,
+            size=reel.size,
+            created_s=job.created_ms // 1000,
+            completed_s=job.completed_ms // 1000 if job.completed_ms is not None else None,
+            expires_s=None if is_lasting else job.expires_ms // 1000,
+            url=link_of(stored) if stored is not None else "",
+            cost_ticks=job.cost_ticks,
+            error_code=reel.error_code if job.status == FAILED else "",
+            error=job.error if job.status == FAILED else "",
+        )
+
+    # ------------------------------------------------------------------------------------ removing
+
+    async def remove(self, job_id: str, owner: str) -> None:
+        """Cancel a job that is under way, and remove it with its film; raise NOT_FOUND."""
+        job = await self.find(job_id, owner)
+        if job.completed_ms is None:
+            held = await self._worker.take_over(job_id, owner)
+            if held is not None:
+                try:
+                    await held.save(status=CANCELLED)
+                    # If this process dies here, the worker of another one goes on with it.
+                    await self._filming.work(held)
+                except LeaseLostError:
+                    pass  # Somebody else cancels it, too.
+                return
+            job = await self.find(job_id, owner)  # It has ended meanwhile.
+        if job.media_id:
+            await self.shelf.delete([job.media_id])
+        await self._jobs.delete(job_id, owner)
+
+    # ------------------------------------------------------------------------------------- waiting
+
+    async def film(
+        self, call: Call, request: VideoRequest
+    ) -> AsyncGenerator[FilmProgress | Film, None]:
+        """Make a film for somebody who waits for it; see `films.Filmer`."""
+
+        async def read() -> FilmAsked:
+            return _asked(request)
+
+        job = await self.order(call, read)
+        percent, is_over = -1, False
+        try:
+            while True:
+                job = await self._now(job)
+                if job.completed_ms is not None:
+                    is_over = True
+                    break
+                if job.progress > percent:
+                    percent = job.progress
+                    yield FilmProgress(percent=percent)
+                await asyncio.sleep(self.follow_s)
+        finally:
+            if not is_over:
+                await asyncio.shield(self._give_up(job))
+        yield await self._made(job)
+
+    async def _now(self, job: Job) -> Job:
+        """Return a job as it is now, or as it was if the database is away."""
+        try:
+            return await self.find(job.id, job.owner)
+        except GroxyError as error:
+            if error.kind is not ErrorKind.STORE_DOWN:
+                raise
+            return job
+
+    async def _give_up(self, job: Job) -> None:
+        with suppress(GroxyError):
+            await self.remove(job.id, job.owner)
+
+    async def _made(self, job: Job) -> Film:
+        reel = read_reel(job.state)
+        if job.status == FAILED:
+            kind = ErrorKind(reel.error_kind)
+            raise GroxyError(kind, job.error, code=reel.error_code)
+        stored = await self.stored(job)
+        if stored is None:
+            raise _no_such_job()
+        return Film(stored=stored, duration_s=float(reel.seconds), cost_ticks=job.cost_ticks or 0)
+
+
+def _asked(request: VideoRequest) -> FilmAsked:
+    """Return what a chat asks for, with the contract's usual size where it names none."""
+    if not request.aspect_ratio and not request.images:
+        ratio, resolution = read_film_size(USUAL_SIZE)
+        resolution = request.resolution or resolution
+        request = replace(request, aspect_ratio=ratio, resolution=resolution)
+    size = film_size_for(request.aspect_ratio, request.resolution)
+    return FilmAsked(request=request, size=size)
+
+
+def _status_of(job: Job) -> Status:
+    match job.status:
+        case "queued" | "submitting":
+            return "queued"
+        case "completed":
+            return "completed"
+        case "failed":
+            return "failed"
+        case _:
+            return "in_progress"
+
+
+def _no_such_job() -> GroxyError:
+    return GroxyError(ErrorKind.NOT_FOUND, _GONE, param="video_id", code="video_not_found")
