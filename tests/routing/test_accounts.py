@@ -804,6 +804,21 @@ async def test_those_who_wait_longest_are_woken_by_the_first_end(directory, firs
         await asyncio.gather(*waiting)
 
 
+async def test_who_waits_again_keeps_its_place(directory, first):
+    directory.begin(first, "a", "official", 0)
+    late = [asyncio.ensure_future(directory.room(30, place)) for place in range(100, 108)]
+    early = asyncio.ensure_future(directory.room(30, 1.0))
+    await asyncio.sleep(0)
+    directory.end(first, 0)
+    await asyncio.sleep(0.01)
+
+    assert early.done()
+    assert [task.done() for task in late] == [True] * 7 + [False]
+    directory.wake()
+    async with asyncio.timeout(1):
+        await asyncio.gather(*late)
+
+
 async def test_waiting_for_room_ends_by_itself_and_leaves_nothing_behind(directory):
     await directory.room(0.001)
 

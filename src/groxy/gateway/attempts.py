@@ -97,7 +97,9 @@ class Attempts:
                 # Told in whole seconds, rounded up.
                 if not is_limit or left_s <= 0.0 or (error.retry_after_s or 0.0) > left_s + 1.0:
                     raise
-                await self._vigil.attempt(means.directory.room(min(left_s, _LOOK_AGAIN_S)))
+                # Its end is its place in the row, however often it looks: who came first is first.
+                room = means.directory.room(min(left_s, _LOOK_AGAIN_S), patience)
+                await self._vigil.attempt(room)
 
     async def _follow(self, plan: Plan, question: Question, wanted: Wanted) -> bytes:
         """Ask the candidates of a plan, one after the other."""

@@ -47,6 +47,7 @@ _DAY_MS = 86_400_000
 _FOR_EVER_MS = 100 * 365 * _DAY_MS
 _FOLLOW_S = 0.5
 """How often somebody who waits for a film looks at it; its worker may be in another process."""
+_KNOWN_PROMPTS = 256
 _GONE = "There is no such video: it was never ordered, was deleted or has expired."
 _request_decoder = msgspec.json.Decoder(VideoRequest)
 
@@ -66,6 +67,8 @@ class FilmJobs:
         self._jobs = jobs
         self._worker = worker
         self._filming = filming
+        self._prompts: dict[str, str] = {}
+        """Of jobs that were asked about lately."""
 
     # ------------------------------------------------------------------------------------ ordering
 
@@ -117,6 +120,7 @@ class FilmJobs:
             request_id=call.request_id,
         )
         await self._jobs.create(job, encode(request))
+        self._remember(job.id, request.prompt)
         self._worker.wake()
         return job
 
@@ -187,7 +191,7 @@ class FilmJobs:
     async def shown(self, job: Job, link_of: Callable[[Stored], str]) -> FilmShown:
         """Return a job as its owner is told of it; raise NOT_FOUND when it is gone by now."""
         reel = read_reel(job.state)
-        request = _request_decoder.decode(await self._jobs.request(job))
+        prompt = await self._prompt(job)
         stored = await self.stored(job)
         is_lasting = job.expires_ms - job.created_ms >= _FOR_EVER_MS
         return FilmShown(
@@ -195,7 +199,7 @@ class FilmJobs:
             model=reel.model,
             status=_status_of(job),
             progress=job.progress,
-            prompt=request.prompt,
+            prompt=prompt,
             seconds=reel.seconds,
             size=reel.size,
             created_s=job.created_ms // 1000,
@@ -206,6 +210,20 @@ class FilmJobs:
             error_code=reel.error_code if job.status == FAILED else "",
             error=job.error if job.status == FAILED else "",
         )
+
+    async def _prompt(self, job: Job) -> str:
+        """Return the prompt of a job. Its order may have megabytes, and is read once for many."""
+        prompt = self._prompts.get(job.id)
+        if prompt is None:
+            request = _request_decoder.decode(await self._jobs.request(job))
+            prompt = self._remember(job.id, request.prompt)
+        return prompt
+
+    def _remember(self, job_id: str, prompt: str) -> str:
+        while len(self._prompts) >= _KNOWN_PROMPTS:
+            del self._prompts[next(iter(self._prompts))]
+        self._prompts[job_id] = prompt
+        return prompt
 
     # ------------------------------------------------------------------------------------ removing
 

@@ -7,6 +7,7 @@ line.
 """
 
 import asyncio
+from contextlib import nullcontext
 
 import msgspec
 from msgspec.structs import replace
@@ -37,6 +38,8 @@ _ABSENT_S = 30.0
 """How long no account at all is waited for: they may only just be loaded."""
 _MOST_ROUNDS = 3
 """How often accounts are asked again that had no room when asked."""
+_LARGE_AT_ONCE = 8
+"""Orders with pictures that are on their way at once: each may have tens of megabytes."""
 _request_decoder = msgspec.json.Decoder(VideoRequest)
 
 
@@ -46,10 +49,10 @@ class FilmOrders:
     def __init__(self, means: Means, upstream: FilmUpstream) -> None:
         self._means = means
         self._upstream = upstream
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def order(self, film: Filmed) -> None:
         """Have the film begun by whichever account can."""
-        request = _request_decoder.decode(await film.held.request())
         failures: list[GroxyError] = []
         rounds = 0
         while film.held.job.status == QUEUED:
@@ -59,7 +62,7 @@ class FilmOrders:
             if plan is None:
                 continue
             asked = len(failures)
-            if await self._follow(film, plan, request, failures):
+            if await self._loaded_and_followed(film, plan, failures):
                 return
             if len(failures) == asked:  # Others were quicker.
                 await self._means.directory.room(_LOOK_AGAIN_S)
@@ -88,6 +91,14 @@ class FilmOrders:
             return None
         film.reel.route = _route_of(plan, means.router.strategy.value)
         return plan
+
+    async def _loaded_and_followed(
+        self, film: Filmed, plan: Plan, failures: list[GroxyError]
+    ) -> bool:
+        """Ask the candidates of a plan. What was ordered is in memory only meanwhile."""
+        async with self._large if film.reel.references else nullcontext():
+            request = _request_decoder.decode(await film.held.request())
+            return await self._follow(film, plan, request, failures)
 
     async def _follow(
         self, film: Filmed, plan: Plan, request: VideoRequest, failures: list[GroxyError]

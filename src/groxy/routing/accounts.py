@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from itertools import islice
+from heapq import nsmallest
 
 from groxy.core.errors import ErrorKind, Fault, GroxyError
 from groxy.routing.account import SOFT, Account, Rest, Status
@@ -47,7 +47,8 @@ class Directory:
         """Rests that other processes know of, by name."""
         self._loaded: set[str] = set()
         """Accounts of which other processes have some load."""
-        self._waiting: dict[asyncio.Future[None], None] = {}
+        self._waiting: dict[asyncio.Future[None], float] = {}
+        """Each with its place in the row."""
         """Who waits for an account to become free, those who wait longest first."""
         self.generation = 0
         self._is_stale = False
@@ -278,10 +279,13 @@ class Directory:
 
     # -------------------------------------------------------------------------------------- waiting
 
-    async def room(self, timeout_s: float) -> None:
-        """Return when some account has become free, or after a time."""
+    async def room(self, timeout_s: float, place: float | None = None) -> None:
+        """Return when some account has become free, or after a time.
+
+        Who waits several times for one thing keeps its `place` in the row; the least is the first.
+        """
         freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[freed] = None
+        self._waiting[freed] = time.monotonic() if place is None else place
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
@@ -291,7 +295,10 @@ class Directory:
 
     def wake(self, most: int | None = None) -> None:
         """Let those who wait look again: all, or those who wait longest."""
-        for freed in list(islice(self._waiting, most)):
+        waiting = self._waiting
+        for freed in nsmallest(
+            len(waiting) if most is None else most, waiting, key=waiting.__getitem__
+        ):
             del self._waiting[freed]
             if not freed.done():
                 freed.set_result(None)
