@@ -195,3 +195,23 @@ async def test_a_replaced_key_is_gone_although_keys_were_being_read_meanwhile(
 
         assert (await ask(app, "GET", "/v1/models")).status == 401
         assert (await ask(app, "GET", "/v1/models", key="sk-another-one")).status == 200
+
+
+async def test_open_mode_ends_as_soon_as_there_is_a_key_and_stays_ended(tmp_path):
+    async with application(tmp_path, app__api_key="") as app:
+        assert (await ask(app, "GET", "/v1/models", key=None)).status == 200
+        await app.live.patch({"app": {"api_key": "sk-from-now-on"}})
+        await app.load_changes()
+
+        assert (await ask(app, "GET", "/v1/models", key=None)).status == 401
+        assert (await ask(app, "GET", "/v1/models", key="sk-from-now-on")).status == 200
+    async with application(tmp_path, app__api_key="") as app:
+        assert (await ask(app, "GET", "/v1/models", key=None)).status == 401
+
+
+async def test_open_mode_can_begin_while_the_gateway_runs(tmp_path):
+    async with application(tmp_path) as app:
+        await app.live.patch({"app": {"api_key": ""}})
+        await app.load_changes()
+
+        assert (await ask(app, "GET", "/v1/models", key=None)).status == 200

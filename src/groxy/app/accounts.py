@@ -91,7 +91,7 @@ class AccountMaker:
         api_key = _read("token", draft.api_key) if draft.api_key else ""
         proxy_url = _read_proxy(draft.proxy_url) if draft.proxy_url else ""
         options = {
-            _checked_option(key): rules.read_option(value).reveal()
+            _checked_option(key): _read_option(key, value)
             for key, value in draft.options.items()
         }
         credentials = Credentials(api_key=api_key, base_url=base_url, options=options)
@@ -195,6 +195,14 @@ def _checked_option(name: str) -> str:
         message = "`options` has a name that is no word of letters, digits and underscores."
         raise GroxyError(ErrorKind.BAD_REQUEST, message, param="options")
     return name
+
+
+def _read_option(name: str, value: str) -> str:
+    try:
+        return rules.read_option(value).reveal()
+    except ValueError as error:
+        param = f"options.{name}"
+        raise GroxyError(ErrorKind.BAD_REQUEST, f"`{param}` {error}.", param=param) from None
 
 
 def _check_terms(terms: Terms) -> None:

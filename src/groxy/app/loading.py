@@ -83,7 +83,8 @@ class Loader:
         app, digest = self.live.settings.app, self.secret.digest
         stored = [key for key in await list_keys(self.database) if key.revoked_ms is None]
         self.callers.replace(
-            [*_set_keys(app.api_key or (), "settings", digest), *_known(stored, KeyRole.CALLER)]
+            [*_set_keys(app.api_key or (), "settings", digest), *_known(stored, KeyRole.CALLER)],
+            is_open=app.is_open,
         )
         operator = (app.app_key,) if app.app_key else ()
         self.operators.replace(

@@ -70,8 +70,10 @@ class Keyring:
         """Until when stored keys are in force."""
         self.confirm(clock())
 
-    def replace(self, keys: Iterable[KnownKey]) -> None:
-        """Make `keys` the only ones in force."""
+    def replace(self, keys: Iterable[KnownKey], *, is_open: bool | None = None) -> None:
+        """Make `keys` the only ones in force; `is_open` begins or ends open mode."""
+        if is_open is not None:
+            self._is_open = is_open
         known = list(keys)
         self._known = {key.digest: key.caller for key in known}
         self._lasting = frozenset(key.digest for key in known if not key.is_stored)

@@ -187,7 +187,7 @@ def read_option(value: object) -> Secret:
 
 def split_url(text: str) -> SplitResult:
     """Return the parts of a URL; ValueError if it has none."""
-    if text != text.strip() or not text.isprintable():
+    if not text.isprintable() or any(sign.isspace() for sign in text):
         message = "must not hold spaces or control characters"
         raise ValueError(message)
     try:
