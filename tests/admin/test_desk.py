@@ -1,6 +1,5 @@
 import pytest
 
-from groxy.admin import desk as module
 from groxy.core.errors import ErrorKind, GroxyError
 from tests.admin.office import key_of
 
@@ -28,7 +27,7 @@ async def test_between_long_transactions_others_may_write_where_there_is_one_wri
     async def sleep(seconds):
         pauses.append(seconds)
 
-    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    monkeypatch.setattr("groxy.admin.desk.asyncio.sleep", sleep)
     for took_s in (0.001, 0.12, 5.0):
         await office.desk.give_way(took_s)
     monkeypatch.setattr(type(office.desk.database), "is_sqlite", False)

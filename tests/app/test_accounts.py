@@ -1,6 +1,6 @@
 import pytest
 
-from groxy.app.accounts import all_accounts, check_credentials, known_upstream
+from groxy.app.accounts import all_accounts
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.routing.pools import Pool
 from groxy.settings import load_settings
@@ -9,6 +9,7 @@ from groxy.store.database import Database
 from groxy.store.secrets import InstallationSecret
 from groxy.upstreams import discover
 from groxy.upstreams._base import Credentials
+from groxy.upstreams._credentials import check_credentials, known_upstream
 
 UPSTREAMS = discover()
 

@@ -110,7 +110,7 @@ async def test_uses_are_counted_in_the_store_when_the_gateway_stops(tmp_path):
         assert tally.tokens > 0
 
 
-async def test_a_rejected_credential_is_checked_and_expires(tmp_path):
+async def test_a_rejected_credential_is_checked_and_expires(tmp_path, monkeypatch):
     plain = {"name": "a", "upstream": "openai_compatible", "base_url": "http://127.0.0.1:1/v1"}
     async with application(tmp_path, accounts=[plain]) as app:
         (one,) = app.directory.accounts
@@ -118,13 +118,8 @@ async def test_a_rejected_credential_is_checked_and_expires(tmp_path):
         async def rejected(_account):
             return ErrorKind.UPSTREAM_AUTH
 
-        import groxy.routing.overseer as module
-
-        kept, module.ask_for_credential = module.ask_for_credential, rejected
-        try:
-            app.directory.note_failure(one, failure(ErrorKind.UPSTREAM_AUTH))
-            async with asyncio.timeout(5):
-                while one.standing is not Status.EXPIRED:
-                    await asyncio.sleep(0.01)
-        finally:
-            module.ask_for_credential = kept
+        monkeypatch.setattr("groxy.routing.overseer.ask_for_credential", rejected)
+        app.directory.note_failure(one, failure(ErrorKind.UPSTREAM_AUTH))
+        async with asyncio.timeout(5):
+            while one.standing is not Status.EXPIRED:
+                await asyncio.sleep(0.01)

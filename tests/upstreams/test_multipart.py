@@ -10,6 +10,10 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.upstreams._multipart import FormFile, file_of, read_data_uri, write_form
 
 
+def _text(raw: bytes | None) -> str:
+    return (raw or b"").decode()
+
+
 def _uri(content, content_type="image/png"):
     return f"data:{content_type};base64,{b64encode(content).decode()}"
 
@@ -22,13 +26,21 @@ def _parsed(body, content_type):
 
     def on_file(part):
         part.file_object.seek(0)
-        files.append((part.field_name.decode(), part.file_name.decode(), part.file_object.read()))
+        files.append(
+            (
+                (part.field_name or b"").decode(),
+                (part.file_name or b"").decode(),
+                part.file_object.read(),
+            )
+        )
         part.close()
 
     parse_form(
         headers,
         BytesIO(body),
-        lambda part: fields.append((part.field_name.decode(), (part.value or b"").decode())),
+        lambda part: fields.append(
+            ((part.field_name or b"").decode(), (part.value or b"").decode())
+        ),
         on_file,
     )
     return fields, files

@@ -91,8 +91,7 @@ class AccountMaker:
         api_key = _read("token", draft.api_key) if draft.api_key else ""
         proxy_url = _read_proxy(draft.proxy_url) if draft.proxy_url else ""
         options = {
-            _checked_option(key): _read_option(key, value)
-            for key, value in draft.options.items()
+            _checked_option(key): _read_option(key, value) for key, value in draft.options.items()
         }
         credentials = Credentials(api_key=api_key, base_url=base_url, options=options)
         check_credentials(name or "new", upstream, credentials)

@@ -44,31 +44,31 @@ class Turns:
 
     async def serve(self, wanted: Wanted, ask: Ask[T]) -> tuple[Candidate, T]:
         """Ask candidates until one serves; return it, and what it gave."""
-        loop = asyncio.get_running_loop()
-        patience = loop.time() + self._means.limits.capacity_wait_s
+        patience = time.monotonic() + self._means.limits.capacity_wait_s
         while True:
             plan = await self._plan(wanted, patience)
             try:
                 return await self._follow(plan, ask)
             except NoRoomError:
                 # Others were quicker: look again, as long as there is time for it.
-                if loop.time() >= patience:
+                if time.monotonic() >= patience:
                     message = "All accounts for this model are busy. Try again in 1 s."
                     raise GroxyError(ErrorKind.RATE_LIMITED, message, retry_after_s=1) from None
 
     async def _plan(self, wanted: Wanted, patience: float) -> Plan:
         """Return who is to be asked; wait a little if all are at a limit that will be over."""
-        means, loop = self._means, asyncio.get_running_loop()
+        means = self._means
         while True:
             try:
                 plan = means.router.plan(wanted)
             except GroxyError as error:
-                left_s = patience - loop.time()
+                left_s = patience - time.monotonic()
                 is_limit = error.kind is ErrorKind.RATE_LIMITED
                 # Told in whole seconds, rounded up.
                 if not is_limit or left_s <= 0.0 or (error.retry_after_s or 0.0) > left_s + 1.0:
                     raise
-                await self._vigil.attempt(means.directory.room(min(left_s, _LOOK_AGAIN_S)))
+                room = means.directory.room(min(left_s, _LOOK_AGAIN_S), patience)
+                await self._vigil.attempt(room)
             else:
                 self._trail.route = _route_of(plan, means.router.strategy.value)
                 return plan

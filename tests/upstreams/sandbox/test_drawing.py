@@ -1,6 +1,7 @@
 """Pictures that the sandbox draws."""
 
 from io import BytesIO
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -10,7 +11,7 @@ from tests.upstreams.sandbox.media_asking import JPEG, jpeg
 
 
 def _sheet(**values):
-    usual = {"seed": b"seed", "caption": "a red panda", "width": 320, "height": 192}
+    usual: dict[str, Any] = {"seed": b"seed", "caption": "a red panda", "width": 320, "height": 192}
     return Sheet(**(usual | values))
 
 

@@ -3,6 +3,7 @@
 import json
 from base64 import b64decode
 from io import BytesIO
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -157,7 +158,7 @@ async def test_a_film_of_xai_goes_from_pending_to_done(sandbox, clock):
 async def test_a_film_of_openai_goes_from_queued_to_completed(sandbox, clock):
     film_id = await begin_film(sandbox, "/v1/videos", seconds="6", size="1280x720")
     assert film_id.startswith("video_")
-    seen = []
+    seen, told = [], dict[str, Any]()
     for _ in range(3):
         status, told = await film_state(sandbox, film_id)
         seen.append((status, told["status"], told["progress"]))

@@ -1,5 +1,7 @@
 """Ids that say what they stand for."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -10,7 +12,7 @@ from groxy.wire.json import encode
 
 
 def _ticket(**values):
-    usual = {
+    usual: dict[str, Any] = {
         "seed": b"0123456789ab",
         "caption": "p",
         "model": "m",
