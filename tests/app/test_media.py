@@ -3,16 +3,18 @@
 import asyncio
 import base64
 import time
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from groxy.app import running
 from groxy.app.media import forms_of, limits_of
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.settings import Settings
+from groxy.settings import Settings, load_settings
 from tests.gateway.darkroom import picture
-from tests.inprocess import application, ask
+from tests.inprocess import KEY, application, ask
 
 MIB = 1024 * 1024
 IMAGE, FILM = "grok-imagine-image", "grok-imagine-video"
@@ -23,6 +25,16 @@ LARGE_URI = "data:image/png;base64," + base64.b64encode(LARGE).decode()
 
 def settings(**sections):
     return Settings.model_validate({"data_dir": Path("unused"), **sections})
+
+
+@asynccontextmanager
+async def at_rest(folder, **sections):
+    """Run an application that does nothing by itself: only films need what goes on beside."""
+    flags = {"app.api_key": KEY, "logging.level": "error"}
+    flags |= {name.replace("__", "."): value for name, value in sections.items()}
+    loaded = load_settings(data_dir=folder, flags=flags, environ={"HOME": str(folder)})
+    async with running(loaded, is_at_rest=True) as app:
+        yield app
 
 
 async def made(app, **fields):
@@ -62,7 +74,7 @@ async def filmed(app):
 
 
 async def test_a_picture_is_on_the_shelf_that_its_link_leads_to(tmp_path):
-    async with application(tmp_path) as app:
+    async with at_rest(tmp_path) as app:
         link = (await made(app))["url"]
         found = await followed(app, link)
 
@@ -75,7 +87,7 @@ async def test_a_picture_is_on_the_shelf_that_its_link_leads_to(tmp_path):
 async def test_what_is_stored_goes_where_the_settings_say(tmp_path):
     place = tmp_path / "elsewhere"
     place.mkdir()
-    async with application(tmp_path, media__url=place.as_uri()) as app:
+    async with at_rest(tmp_path, media__url=place.as_uri()) as app:
         await made(app)
 
     assert [path.is_file() for path in (place / "image").iterdir()] == [True]
@@ -93,7 +105,7 @@ async def test_a_film_that_is_ordered_is_made_beside_the_requests_and_stored(tmp
 
 
 async def test_one_shelf_and_one_set_of_links_serve_all_parts(tmp_path):
-    async with application(tmp_path) as app:
+    async with at_rest(tmp_path) as app:
         media = app.live.media
 
         assert media.chat.links is media.links
@@ -103,9 +115,9 @@ async def test_one_shelf_and_one_set_of_links_serve_all_parts(tmp_path):
 
 
 async def test_a_signed_link_outlives_a_restart(tmp_path):
-    async with application(tmp_path, media__link_ttl_s=600) as app:
+    async with at_rest(tmp_path, media__link_ttl_s=600) as app:
         link = (await made(app))["url"]
-    async with application(tmp_path, media__link_ttl_s=600) as app:
+    async with at_rest(tmp_path, media__link_ttl_s=600) as app:
         assert (await followed(app, link)).status == 200
         assert (await followed(app, link[:-1] + "x")).status == 404
 
@@ -114,7 +126,7 @@ async def test_a_signed_link_outlives_a_restart(tmp_path):
 
 
 async def test_links_follow_the_address_that_the_settings_name(tmp_path):
-    async with application(tmp_path) as app:
+    async with at_rest(tmp_path) as app:
         await app.live.patch({"app": {"app_url": "https://pictures.test"}})
         named = (await made(app))["url"]
         await app.live.patch({"app": {"app_url": None}})
@@ -125,7 +137,7 @@ async def test_links_follow_the_address_that_the_settings_name(tmp_path):
 
 
 async def test_links_are_signed_from_the_moment_that_they_are_to_expire(tmp_path):
-    async with application(tmp_path) as app:
+    async with at_rest(tmp_path) as app:
         before = (await made(app))["url"]
         await app.live.patch({"media": {"link_ttl_s": 600}})
         after = (await made(app))["url"]
@@ -143,7 +155,7 @@ async def test_chat_shows_pictures_in_the_form_that_is_set_now(tmp_path, form):
         "base64": "](data:image/jpeg;base64,",
     }
     other = "markdown" if form == "url" else "url"
-    async with application(tmp_path, features__image_format=other) as app:
+    async with at_rest(tmp_path, features__image_format=other) as app:
         before = await told_in_chat(app)
         await app.live.patch({"features": {"image_format": form}})
         after = await told_in_chat(app)
@@ -164,7 +176,7 @@ async def test_chat_shows_films_in_the_form_that_is_set_now(tmp_path):
 
 async def test_a_picture_that_is_sent_may_be_as_large_as_is_set_now(tmp_path):
     body = {"model": IMAGE, "prompt": "Bluer", "image": LARGE_URI}
-    async with application(tmp_path) as app:
+    async with at_rest(tmp_path) as app:
         before = await ask(app, "POST", "/v1/images/edits", body=body)
         await app.live.patch({"media": {"max_image_bytes": 1024}})
         after = await ask(app, "POST", "/v1/images/edits", body=body)
@@ -175,7 +187,7 @@ async def test_a_picture_that_is_sent_may_be_as_large_as_is_set_now(tmp_path):
 
 
 async def test_a_picture_that_is_made_may_be_as_large_as_is_set_now(tmp_path):
-    async with application(tmp_path) as app:
+    async with at_rest(tmp_path) as app:
         content = await made(app, response_format="b64_json")
         assert len(content["b64_json"]) > 2048
         await app.live.patch({"media": {"max_image_bytes": 1024}})
@@ -187,7 +199,7 @@ async def test_a_picture_that_is_made_may_be_as_large_as_is_set_now(tmp_path):
 
 @pytest.mark.parametrize("kind", ["image", "video", "file"])
 async def test_one_thing_on_the_shelf_may_be_as_large_as_is_set_now(tmp_path, kind):
-    async with application(tmp_path) as app:
+    async with at_rest(tmp_path) as app:
         shelf = app.live.media.shelf
         await shelf.put(kind, b"x" * 1025, content_type="a/b", owner="key_1")
         await app.live.patch({"media": {f"max_{kind}_bytes": 1024}})
@@ -199,7 +211,7 @@ async def test_one_thing_on_the_shelf_may_be_as_large_as_is_set_now(tmp_path, ki
 
 
 async def test_the_oldest_go_beyond_the_bound_that_is_set_now(tmp_path):
-    async with application(tmp_path) as app:
+    async with at_rest(tmp_path) as app:
         shelf = app.live.media.shelf
         await app.live.patch({"media": {"image_max_mb": 1}})
         first = await shelf.put("image", b"x" * MIB, content_type="a/b", owner="key_1")
@@ -209,7 +221,7 @@ async def test_the_oldest_go_beyond_the_bound_that_is_set_now(tmp_path):
 
 
 async def test_pictures_are_over_after_as_many_days_as_are_set_now(tmp_path, monkeypatch):
-    async with application(tmp_path, media__keep_days=0) as app:
+    async with at_rest(tmp_path, media__keep_days=0) as app:
         link = (await made(app))["url"]
         in_two_days_ms = time.time_ns() // 1_000_000 + 2 * 86_400_000
         monkeypatch.setattr("groxy.media.shelf._now_ms", lambda: in_two_days_ms)

@@ -29,3 +29,11 @@ def groxy(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ru
         return CliRunner().invoke(app, list(arguments), input=stdin)
 
     return run
+
+
+@pytest.fixture
+def two(groxy: Run) -> None:
+    """Two accounts at a sandbox in this process."""
+    for name, tag in (("one", "fast"), ("two", "slow")):
+        added = groxy("account", "add", name, "--upstream", "sandbox", "--tag", tag)
+        assert added.exit_code == 0, added.exception

@@ -1,6 +1,7 @@
 """The caller's end of film jobs: what is taken, what is refused by name, and how jobs are told."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def read(form="openai", **fields):
 
 
 def shown(**changes):
-    values = {
+    values: dict[str, Any] = {
         "id": "video_1",
         "model": "grok-imagine-video",
         "status": "queued",

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.e2e.running import ADMIN_KEY, Gateway, Reply, poll
-from tests.e2e.scripted import Behaviour, Call, Seat, Upstream, Wire, fails, says
+from tests.e2e.scripted import KEY, Behaviour, Call, Seat, Upstream, Wire, fails, says
 
 WRONG_KEY = {
     "code": "Client specified an invalid argument",
@@ -23,13 +23,6 @@ WRONG_KEY = {
 NO_CREDITS = {
     "code": "The caller does not have permission to execute the specified operation",
     "error": "Your newly created team doesn't have any credits yet.",
-}
-KEY = {
-    "redacted_api_key": "xai-...abcd",
-    "acls": ["api-key:model:*", "api-key:endpoint:*"],
-    "team_blocked": False,
-    "api_key_blocked": False,
-    "api_key_disabled": False,
 }
 _numbers = count(1)
 

@@ -15,6 +15,14 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 MODELS = ("grok-4", "grok-4.3")
+KEY = {
+    "redacted_api_key": "xai-...abcd",
+    "acls": ["api-key:model:*", "api-key:endpoint:*"],
+    "team_blocked": False,
+    "api_key_blocked": False,
+    "api_key_disabled": False,
+}
+"""What xAI tells of a key in good order."""
 JSON = {"Content-Type": "application/json"}
 EVENTS = {"Content-Type": "text/event-stream"}
 
@@ -98,6 +106,9 @@ class Seat:
         self.calls: list[Call] = []
         self.lists = 0
         """How often the model list was fetched."""
+        self.key: Behaviour = says(KEY)
+        """What is told of the account's key; a good one unless a test says otherwise."""
+        self.key_calls = 0
         self._script: deque[Behaviour] = deque()
         self._always: Behaviour = good()
 
@@ -115,6 +126,7 @@ class Seat:
         self.calls.clear()
         self._script.clear()
         self._always = good()
+        self.key = says(KEY)
 
     def next(self) -> Behaviour:
         return self._script.popleft() if self._script else self._always
@@ -177,7 +189,8 @@ class Upstream:
             data = [{"id": model, "object": "model"} for model in seat.models]
             await wire.whole(200, json.dumps({"object": "list", "data": data}).encode())
         elif (method, path) == ("GET", "v1/api-key"):
-            await wire.whole(200, b'{"redacted_api_key":"xai-...abcd"}')
+            seat.key_calls += 1
+            await seat.key(call, wire)
         else:
             seat.calls.append(call)
             await seat.next()(call, wire)

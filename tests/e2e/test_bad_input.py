@@ -365,9 +365,6 @@ def test_a_callers_key_does_not_open_the_admin_api(gateway):
         "/v1/chat/completions;x",
         "/v1/chat%2Fcompletions%00",
         "/admin",
-        "/admin/api",
-        "/admin/api/verify/",
-        "/admin/api/../../v1/models",
         "/chat/completions",
         "/.env",
         "/v1/models/{model_id:path}",
@@ -381,6 +378,22 @@ def test_a_callers_key_does_not_open_the_admin_api(gateway):
 )
 def test_a_path_that_leads_nowhere_is_a_404_with_the_right_key(gateway, path):
     reply = gateway.get(path, gateway.auth)
+    _assert_refused(reply, 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/api",
+        "/admin/api/",
+        "/admin/api/nowhere",
+        "/admin/api/verify/",
+        "/admin/api/../../v1/models",
+    ],
+)
+def test_a_path_below_the_admin_api_that_leads_nowhere_says_so_to_operators_only(gateway, path):
+    _assert_refused(gateway.get(path, gateway.auth), 401, "invalid_api_key")
+    reply = gateway.get(path, {"Authorization": f"Bearer {ADMIN_KEY}"})
     _assert_refused(reply, 404, "not_found")
 
 

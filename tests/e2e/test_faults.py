@@ -4,20 +4,22 @@ Each lane has two accounts (or more); the first is asked first. See `lanes`.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from groxy.core.errors import ErrorKind, facts_of
 from tests.e2e.lanes import Deal, Lane, make_lanes, wait_for_lists
+from tests.e2e.pools import NO_CREDITS, WRONG_KEY, Operator, key_is_wrong
 from tests.e2e.running import Gateway, Reply, config_toml, poll, running
 from tests.e2e.scripted import (
     TEXT,
     TICKS,
     USAGE,
     Behaviour,
+    Seat,
     Upstream,
     breaks_off,
     chunk_of,
@@ -41,18 +43,11 @@ _SETTINGS = f"""
 connect_timeout_s = 1.0
 first_event_timeout_s = {_TIMEOUT_S}
 idle_timeout_s = {_TIMEOUT_S}
+capacity_wait_s = 0
 """
 _HTML = b"<html><head><title>502</title></head><body>Bad gateway</body></html>"
 _AS_HTML = {"Content-Type": "text/html; charset=utf-8"}
 _ERROR = {"error": {"message": "Internal trouble", "type": "server_error", "code": "internal"}}
-_NO_CREDITS = {
-    "code": "The caller does not have permission to execute the specified operation",
-    "error": "Your newly created team doesn't have any credits yet.",
-}
-_WRONG_KEY = {
-    "code": "Client specified an invalid argument",
-    "error": "Incorrect API key provided: xa***ey. You can obtain an API key at https://x.ai.",
-}
 
 
 @dataclass(frozen=True)
@@ -65,24 +60,39 @@ class Fault:
     status: int = 200
     """The upstream's status in the books; 0 when there was none."""
     state: str = "active"
-    """How the account stands afterwards."""
+    """How the account stands afterwards. One that expires has a wrong key, and a check says so."""
+    rests_model: bool = False
+    """True where only the model that was asked for rests afterwards."""
+
+    def script(self, seat: Seat, *, is_stream: bool) -> None:
+        """Let an account fail so at its next call."""
+        seat.will(self.stream if is_stream else self.whole)
+        if self.state == "expired":
+            seat.key = key_is_wrong()
 
 
-def _both(kind: ErrorKind, behaviour: Behaviour, status: int, state: str = "active") -> Fault:
-    return Fault(kind, behaviour, behaviour, status, state)
+def _both(
+    kind: ErrorKind,
+    behaviour: Behaviour,
+    status: int,
+    state: str = "active",
+    *,
+    rests_model: bool = False,
+) -> Fault:
+    return Fault(kind, behaviour, behaviour, status, state, rests_model)
 
 
 _K = ErrorKind
 FAULTS = {
     "drops the connection": _both(_K.UPSTREAM_DOWN, drops, 0),
     "401": _both(_K.UPSTREAM_AUTH, fails(401, _ERROR), 401, "expired"),
-    "wrong key as 400": _both(_K.UPSTREAM_AUTH, fails(400, _WRONG_KEY), 400, "expired"),
-    "no credits as 403": _both(_K.UPSTREAM_QUOTA, fails(403, _NO_CREDITS), 403, "cooling"),
+    "wrong key as 400": _both(_K.UPSTREAM_AUTH, fails(400, WRONG_KEY), 400, "expired"),
+    "no credits as 403": _both(_K.UPSTREAM_QUOTA, fails(403, NO_CREDITS), 403, "cooling"),
     "429": _both(
         _K.UPSTREAM_LIMITED,
         fails(429, {"error": "Too many requests"}, {"Retry-After": "600"}),
         429,
-        "cooling",
+        rests_model=True,
     ),
     "500": _both(_K.UPSTREAM_DOWN, fails(500, _ERROR), 500),
     "503": _both(_K.UPSTREAM_DOWN, fails(503, b""), 503),
@@ -166,9 +176,28 @@ def lane(deal):
     return deal.one()
 
 
-def _changed(gateway: Gateway, before: Counter[str]) -> Counter[str]:
-    """Return how many accounts entered each state since `before`."""
-    return gateway.account_states() - before
+def _states(gateway: Gateway, lane: Lane) -> list[str]:
+    """Return how each account of a lane stands."""
+    return [_token(gateway, lane, place)["status"] for place in range(len(lane.seats))]
+
+
+def _resting(gateway: Gateway, lane: Lane) -> list[list[str]]:
+    """Return the models that rest, of each account of a lane."""
+    rests = [_token(gateway, lane, place)["cooling"] for place in range(len(lane.seats))]
+    return [[one["model"] for one in rest["models"]] if rest else [] for rest in rests]
+
+
+def _token(gateway: Gateway, lane: Lane, place: int) -> Any:
+    return Operator(gateway).token(f"{lane.model}-{place + 1}")
+
+
+def _check_states(gateway: Gateway, lane: Lane, wanted: list[str]) -> None:
+    """Check how the accounts of a lane stand, once rejected credentials are checked."""
+    poll(
+        lambda: _states(gateway, lane) == wanted,
+        within_s=5,
+        what=f"standing {wanted}, not {_states(gateway, lane)},",
+    )
 
 
 def _kind(name: str, fault: Fault, *, is_stream: bool) -> ErrorKind:
@@ -186,8 +215,8 @@ def test_a_failure_before_the_first_event_is_taken_over_by_the_next_account(
     gateway, lane, name, is_stream
 ):
     fault = FAULTS[name]
-    lane.seats[0].will(fault.stream if is_stream else fault.whole)
-    before = gateway.account_states()
+    fault.script(lane.seats[0], is_stream=is_stream)
+    checks = lane.seats[0].key_calls
     reply = gateway.ask(model=lane.model, stream=is_stream)
     assert (reply.status, reply.text) == (200, TEXT)
     assert reply.headers["x-groxy-attempts"] == "2"
@@ -201,8 +230,9 @@ def test_a_failure_before_the_first_event_is_taken_over_by_the_next_account(
     row = gateway.entry(reply.id)
     assert (row.outcome, row.attempts, row.cost_ticks) == ("ok", 2, TICKS)
     assert gateway.attempts(reply.id)[0].cost_ticks == 0
-    expected = Counter() if fault.state == "active" else Counter({fault.state: 1})
-    assert _changed(gateway, before) == expected
+    _check_states(gateway, lane, [fault.state, "active"])
+    assert _resting(gateway, lane) == [[lane.model] if fault.rests_model else [], []]
+    assert lane.seats[0].key_calls == checks + (fault.state == "expired")
 
 
 @pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
@@ -212,7 +242,7 @@ def test_when_every_account_fails_the_client_gets_the_error_and_pays_nothing(
 ):
     fault = FAULTS[name]
     for seat in lane.seats:
-        seat.will(fault.stream if is_stream else fault.whole)
+        fault.script(seat, is_stream=is_stream)
     reply = gateway.ask(model=lane.model, stream=is_stream)
     kind = _kind(name, fault, is_stream=is_stream)
     facts = facts_of(kind)
@@ -227,6 +257,8 @@ def test_when_every_account_fails_the_client_gets_the_error_and_pays_nothing(
     assert (row.outcome, row.status, row.attempts) == (kind.value, facts.status, 2)
     assert (row.cost_ticks, row.input_tokens, row.output_tokens) == (0, 0, 0)
     assert [row.cost_ticks for row in gateway.attempts(reply.id)] == [0, 0]
+    _check_states(gateway, lane, [fault.state] * 2)
+    assert _resting(gateway, lane) == [[lane.model] if fault.rests_model else []] * 2
 
 
 @pytest.mark.parametrize("name", MID_STREAM)
@@ -304,12 +336,13 @@ def test_an_account_that_cannot_be_reached_is_left_for_the_next(
 )
 def test_what_the_caller_did_wrong_is_not_tried_elsewhere(gateway, lane, status, body, kind):
     lane.seats[0].will(fails(status, body))
-    before = gateway.account_states()
     reply = gateway.ask(model=lane.model)
     assert reply.error["code"] == kind
     assert lane.calls == [1, 0]
     assert "x-should-retry" not in reply.headers
-    assert gateway.account_states() == before
+    assert _states(gateway, lane) == ["active", "active"]
+    assert _resting(gateway, lane) == [[], []]
+    assert _token(gateway, lane, 0)["fail_count"] == 0
 
 
 def test_no_more_accounts_are_tried_than_the_settings_say(gateway, wide):
@@ -324,7 +357,7 @@ def test_no_more_accounts_are_tried_than_the_settings_say(gateway, wide):
 
 def test_the_third_account_serves_when_two_fail_each_in_its_own_way(gateway, wide):
     lane = wide[1]
-    lane.seats[0].will(fails(403, _NO_CREDITS))
+    lane.seats[0].will(fails(403, NO_CREDITS))
     lane.seats[1].will(streams(chunks_of()[0], then=cut))
     reply = gateway.ask(model=lane.model, stream=True)
     assert (reply.text, reply.ends_well) == (TEXT, True)
@@ -338,24 +371,26 @@ def test_the_third_account_serves_when_two_fail_each_in_its_own_way(gateway, wid
 
 def test_the_third_failure_in_a_row_lets_an_account_go_last(gateway, lane):
     lane.seats[0].will(fails(500), fails(500), fails(500))
-    before = gateway.account_states()
     # Another conversation each time: one that goes on would stay where it was served.
     for turn in range(2):
         gateway.ask(f"Hello {turn}", model=lane.model)
-    assert gateway.account_states() == before
+    assert _states(gateway, lane) == ["active", "active"]
     gateway.ask(model=lane.model)
-    assert _changed(gateway, before) == Counter(cooling=1)
+    assert _states(gateway, lane) == ["cooling", "active"]
+    assert gateway.account_states()["cooling"] >= 1
+    gateway.ask("Hello, and who is first now?", model=lane.model)
+    assert lane.calls == [3, 4]
 
 
 def test_a_success_forgets_the_failures_before_it(gateway, lane):
     lane.seats[0].will(fails(500), fails(500))
-    before = gateway.account_states()
     for turn in range(3):
         gateway.ask(f"Hello {turn}", model=lane.model)
     assert lane.calls == [3, 2]
     lane.seats[0].will(fails(500))
     gateway.ask(model=lane.model)
-    assert gateway.account_states() == before
+    assert lane.calls == [4, 3]
+    assert _states(gateway, lane) == ["active", "active"]
 
 
 def test_an_account_at_its_limit_is_not_asked_again_while_it_rests(gateway, lane):
@@ -412,11 +447,30 @@ def test_a_rate_limit_tells_more_than_the_failure_after_it(gateway, lane):
 
 
 def test_models_of_an_account_with_a_wrong_key_are_not_listed(gateway, lane):
+    assert lane.model in _listed(gateway)
     for seat in lane.seats:
         seat.will(fails(401))
+        seat.key = key_is_wrong()
     gateway.ask(model=lane.model)
-    listed = gateway.get("/v1/models", gateway.auth).json["data"]
-    assert lane.model not in [model["id"] for model in listed]
+    _check_states(gateway, lane, ["expired", "expired"])
+    assert lane.model not in _listed(gateway)
+
+
+def test_a_rejection_that_the_check_does_not_confirm_expires_nobody(gateway, lane):
+    seat = lane.seats[0].will(fails(401))
+    checks = seat.key_calls
+    assert gateway.ask(model=lane.model).status == 200
+    poll(lambda: seat.key_calls > checks, within_s=5, what="checking the key")
+    # The one that is asked after it was found good: what the check led to is in force by then.
+    lane.seats[1].will(fails(401)).key = key_is_wrong()
+    assert gateway.ask(model=lane.model).error["code"] == _K.UPSTREAM_AUTH.value
+    _check_states(gateway, lane, ["cooling", "expired"])
+    assert lane.calls == [1, 2], "it is not asked while it rests"
+    assert lane.model in _listed(gateway)
+
+
+def _listed(gateway: Gateway) -> list[str]:
+    return [model["id"] for model in gateway.get("/v1/models", gateway.auth).json["data"]]
 
 
 def test_no_failure_shows_an_account_an_address_or_a_key(gateway, lane):

@@ -469,8 +469,18 @@ async def test_every_listed_model_answers(client):
         if model.id == "v1":  # the one that makes embeddings
             assert (await client.embeddings.create(model="v1", input="x")).data
             continue
-        reply = await client.chat.completions.create(model=model.id, messages=_USER)
+        picture = [{"type": "image_url", "image_url": {"url": _PIXEL}}]
+        asked = [{"type": "text", "text": "Hello"}, *(picture if "edit" in model.id else [])]
+        reply = await client.chat.completions.create(
+            model=model.id, messages=[{"role": "user", "content": asked}]
+        )
         assert reply.choices[0].message.content
+
+
+async def test_a_model_that_changes_pictures_asks_for_one(client):
+    with pytest.raises(openai.BadRequestError) as raised:
+        await client.chat.completions.create(model="grok-imagine-image-edit", messages=_USER)
+    assert "picture" in raised.value.message
 
 
 async def test_only_models_of_the_upstreams_list_are_listed(scripted):

@@ -23,7 +23,7 @@ from tests.e2e.pools import (
     key_is_wrong,
     ms_from_now,
 )
-from tests.e2e.running import Gateway, Reply, config_toml, running
+from tests.e2e.running import Gateway, Reply, config_toml, poll, running
 from tests.e2e.scripted import (
     TEXT,
     TICKS,
@@ -273,8 +273,16 @@ def _check_account(pool: Pool, place: int, kind: ErrorKind, after: Rest) -> None
         wanted = (after.status, after.reason) if after.reason else (after.status,)
         token = pool.settled(place, *wanted)
         _check_cooling(token, after)
-    assert (token["fail_count"], token["last_error"]) == (1, kind.value)
     assert token["health"] < 1
+    # Counts are on their way to the store now and then, and seen neither here nor there meanwhile.
+    token = poll(lambda: _counted(pool, place), within_s=5, what="counting the failure")
+    assert (token["fail_count"], token["last_error"]) == (1, kind.value)
+
+
+def _counted(pool: Pool, place: int) -> Any:
+    """Return an account once a failure is counted."""
+    token = pool.token(place)
+    return token if token["fail_count"] else None
 
 
 def _check_cooling(token: Any, after: Rest) -> None:

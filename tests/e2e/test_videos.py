@@ -232,9 +232,14 @@ def sandboxed(tmp_path_factory) -> Iterator[Gateway]:
         yield gateway
 
 
-def test_openais_client_makes_follows_lists_downloads_and_deletes_films(sandboxed, tmp_path):
-    client = openai.OpenAI(base_url=f"{sandboxed.url}/v1", api_key=KEY, max_retries=0)
-    job = client.videos.create(model=MODEL, prompt="a boat", seconds="6", size="1280x720")  # type: ignore[arg-type]
+@pytest.fixture
+def client(sandboxed) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{sandboxed.url}/v1", api_key=KEY, max_retries=0) as opened:
+        yield opened
+
+
+def test_openais_client_makes_follows_lists_downloads_and_deletes_films(client, tmp_path):
+    job = client.videos.create(model=MODEL, prompt="a boat", seconds="6", size="1280x720")
     assert (job.object, job.seconds, job.size, job.prompt) == ("video", "6", "1280x720", "a boat")
     with pytest.raises(openai.ConflictError) as raised:
         client.videos.download_content(job.id)
@@ -253,10 +258,9 @@ def test_openais_client_makes_follows_lists_downloads_and_deletes_films(sandboxe
         client.videos.retrieve(job.id)
 
 
-def test_openais_client_sends_a_picture_to_start_from(sandboxed):
+def test_openais_client_sends_a_picture_to_start_from(client):
     from tests.gateway.darkroom import PNG
 
-    client = openai.OpenAI(base_url=f"{sandboxed.url}/v1", api_key=KEY, max_retries=0)
     picture = ("cat.png", PNG, "image/png")
     done = client.videos.create_and_poll(model=MODEL, prompt="it moves", input_reference=picture)
     assert done.status == "completed"
@@ -264,8 +268,7 @@ def test_openais_client_sends_a_picture_to_start_from(sandboxed):
 
 
 @pytest.mark.parametrize("seconds", ["10", "20"])
-def test_films_are_as_long_as_was_asked(sandboxed, tmp_path, seconds):
-    client = openai.OpenAI(base_url=f"{sandboxed.url}/v1", api_key=KEY, max_retries=0)
+def test_films_are_as_long_as_was_asked(client, tmp_path, seconds):
     done = client.videos.create_and_poll(
         model=MODEL,
         prompt="a long way",

@@ -143,9 +143,10 @@ class FilmSet:
         self.writer = replaying_writer(database)
         self.means.journal = Journal(self.writer, observe_commit=lambda _: None)
         self.jobs = jobs or JobStore(database, SECRET)
+        self.fetcher = Fetcher()
         self.filming = Filming(
             self.means,
-            Footage(shelf, Fetcher()),
+            Footage(shelf, self.fetcher),
             database,
             Pace(first_s=0.01, most_s=0.02),
         )
@@ -162,7 +163,7 @@ class FilmSet:
     def call(self, **more: Any) -> Call:
         """A caller's request; its body does not matter."""
         caller = Caller(key_id=more.pop("owner", OWNER), name="test")
-        given = {"dialect": DIALECT, "body": b"", "request_id": new_request_id()}
+        given: dict[str, Any] = {"dialect": DIALECT, "body": b"", "request_id": new_request_id()}
         return Call(caller=caller, **(given | more))
 
     async def order(self, *, call: Call | None = None, **fields: Any) -> Job:

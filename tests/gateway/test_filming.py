@@ -1,16 +1,11 @@
 """What is done for a film job: each state, each end, and every moment to die in."""
 
 import asyncio
-import dataclasses
-import json
 
-import aiohttp
 import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.gateway.film_parts import Extends
-from groxy.gateway.reel import COMPLETED, FAILED, QUEUED
-from groxy.jobs.worker import LeaseLostError
+from groxy.gateway.reel import COMPLETED, FAILED
 from tests.gateway.film_set import (
     DONE,
     FILM,
@@ -18,9 +13,7 @@ from tests.gateway.film_set import (
     PENDING,
     DyingStore,
     FilmSeat,
-    FilmSet,
     Killed,
-    film_set,
     limits,
     told,
 )
@@ -31,30 +24,6 @@ MODERATED = {"status": "done", "video": {"url": "/x.mp4", "respect_moderation": 
 EXPIRED = {"status": "expired"}
 SAVES = 5
 """Of a film that goes well and is looked at once: submitting, polling, fetching, stored, end."""
-
-
-def refused_connection() -> GroxyError:
-    error = GroxyError(ErrorKind.UPSTREAM_DOWN, "The upstream could not be reached.")
-    error.__cause__ = aiohttp.ClientConnectorError(None, OSError())  # type: ignore[arg-type]
-    return error
-
-
-@pytest.fixture
-async def stand(database, tmp_path):
-    """Makes a film set over the test's database."""
-    opened: list[FilmSet] = []
-
-    async def make(*seats: FilmSeat, **more: object) -> FilmSet:
-        context = film_set(database, tmp_path, *seats, **more)
-        found = await context.__aenter__()
-        opened.append(found)
-        contexts.append(context)
-        return found
-
-    contexts: list[object] = []
-    yield make
-    for context in contexts:
-        await context.__aexit__(None, None, None)  # type: ignore[attr-defined]
 
 
 # ------------------------------------------------------------------------------------- going well
@@ -213,66 +182,6 @@ async def test_an_account_that_was_removed_ends_its_films(stand, monkeypatch):
     assert (await scene.shown(job)).error_code == "account_removed"
 
 
-# ---------------------------------------------------------------------------- who takes the order
-
-
-async def test_another_account_is_asked_while_none_has_taken_the_job(stand):
-    busy, away = (
-        FilmSeat(orders=[told({"error": "no"}, 429)]),
-        FilmSeat(orders=[refused_connection()]),
-    )
-    third = FilmSeat(DONE)
-    scene = await stand(busy, away, third)
-    job = await scene.order()
-    assert (await scene.work(job)).status == COMPLETED
-    assert len(third.begun) == 1
-    attempts = await scene.attempts()
-    assert attempts[-1].outcome == "ok"
-    assert {one.outcome for one in attempts[:-1]} <= {
-        "upstream_rate_limited",
-        "upstream_unavailable",
-    }
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        DOWN,
-        told({}, 502),
-        told({}, 504),
-        told({"unreadable": True}),
-        Reply(script=[b"{", DOWN], content_type="application/json"),
-    ],
-    ids=["broken-off", "502", "504", "no-id", "cut-off"],
-)
-async def test_nobody_else_is_asked_when_an_upstream_may_have_taken_the_job(stand, answer):
-    seats = FilmSeat(orders=[answer]), FilmSeat(orders=[answer])
-    scene = await stand(*seats)
-    job = await scene.order()
-    ended = await scene.work(job)
-    assert ended.status == FAILED
-    assert (await scene.shown(job)).error_code == "upstream_unknown_outcome"
-    assert sum(len(seat.begun) for seat in seats) == 1
-    assert (await scene.entry()).cost_ticks == 0
-
-
-async def test_an_order_that_is_refused_tells_why(stand):
-    answer = told({"error": "The prompt is too long.", "code": "invalid-argument"}, 400)
-    scene = await stand(FilmSeat(orders=[answer]), FilmSeat(orders=[answer]))
-    job = await scene.order()
-    assert (await scene.work(job)).status == FAILED
-    assert "too long" in (await scene.shown(job)).error
-
-
-async def test_accounts_that_stay_busy_end_the_job_with_their_reason(stand):
-    scene = await stand(FilmSeat(orders=[told({"error": "slow down"}, 429)]))
-    object.__setattr__(scene.means.limits.deadlines, "total_s", 3.0)
-    job = await scene.order()
-    assert (await scene.work(job)).status == FAILED
-    assert (await scene.shown(job)).error_code == "upstream_rate_limited"
-    assert len(scene.seats[0].begun) <= 3
-
-
 # -------------------------------------------------------------------------------- dying, going on
 
 
@@ -336,26 +245,6 @@ async def test_killed_while_a_failure_is_noted_the_job_still_fails_once(
     assert (await second.entry()).outcome == "upstream_bad_reply"
 
 
-async def test_who_lost_a_job_while_ordering_takes_the_order_back(stand, monkeypatch):
-    from groxy.core.media import MediaCall
-    from groxy.upstreams.xai import Xai
-
-    path = "/videos/film-1"
-    monkeypatch.setattr(
-        Xai, "video_cancel_call", lambda self, upstream_id: MediaCall(path=path, method="DELETE")
-    )
-    seat = FilmSeat(PENDING, orders=[Reply(script=[0.2, b'{"request_id":"film-1"}'])])
-    scene = await stand(seat)
-    job = await scene.order()
-    held = await scene.take(job)
-    work = asyncio.get_running_loop().create_task(scene.filming.work(held))
-    await seat.sent.wait()
-    await scene.take(job)
-    with pytest.raises(LeaseLostError):
-        await work
-    assert seat.asked[-1].method == "DELETE"
-
-
 async def test_a_full_shelf_puts_the_job_off_and_harms_nothing(stand, tmp_path):
     seat = FilmSeat(DONE)
     (tmp_path / "full").write_text("no folder")
@@ -381,119 +270,3 @@ async def test_a_defect_ends_the_job_when_it_is_given_up(stand):
     assert (shown.status, shown.error_code) == ("failed", "internal_error")
     assert "secret" not in shown.error
     assert (await scene.entry()).cost_ticks == 0
-
-
-async def test_a_job_waits_for_an_account_to_become_free(stand):
-    seat = FilmSeat(DONE)
-    scene = await stand(seat)
-    (account,) = scene.stage.directory.accounts
-    job = await scene.order()
-    scene.stage.directory.rest(
-        account, scene.stage.directory.now() + 0.4, ErrorKind.UPSTREAM_LIMITED
-    )
-    assert (await scene.films.find(job.id, OWNER)).status == QUEUED
-    assert (await scene.work(job)).status == COMPLETED
-
-
-# ------------------------------------------------------------------------------------- in parts
-
-
-EXTENSION = "/videos/extensions"
-
-
-@pytest.fixture
-def extending(monkeypatch):
-    """xAI makes films longer."""
-    from groxy.core.media import MediaCall
-    from groxy.upstreams.xai import Xai
-
-    def extension(self, request, url, model_sent):
-        wire = {"prompt": request.prompt, "video": {"url": url}, "duration": request.duration_s}
-        return MediaCall(path=EXTENSION, body=json.dumps(wire | {"model": model_sent}).encode())
-
-    monkeypatch.setattr(Xai, "video_extension_call", extension, raising=False)
-    # What a protocol found out of a class, it remembers.
-    Extends._abc_caches_clear()
-    yield
-    monkeypatch.undo()
-    Extends._abc_caches_clear()
-
-
-def part(name: str, ticks: int) -> dict[str, object]:
-    return {
-        "status": "done",
-        "video": {"url": f"https://vidgen.x.ai/{name}.mp4", "respect_moderation": True},
-        "usage": {"cost_in_usd_ticks": ticks},
-    }
-
-
-@pytest.mark.parametrize(("seconds", "rest"), [(16, 6), (20, 10)])
-async def test_a_long_film_is_made_in_two_parts_and_billed_for_both(
-    stand, extending, seconds, rest
-):
-    seat = FilmSeat(part("first", 1_000), PENDING, part("whole", 500))
-    scene = await stand(seat)
-    job = await scene.order(seconds=seconds)
-    assert (await scene.work(job)).status == COMPLETED
-    first, second = seat.begun
-    assert first["duration"] == 10
-    assert second == {
-        "prompt": "a cat",
-        "video": {"url": "https://vidgen.x.ai/first.mp4"},
-        "duration": rest,
-        "model": "grok-imagine-video",
-    }
-    assert seat.asked[-1].url == "https://vidgen.x.ai/whole.mp4"
-    entry = await scene.entry()
-    assert (entry.cost_ticks, entry.attempts) == (1_500, 1)
-
-
-async def test_a_part_that_is_refused_for_now_is_asked_for_again(stand, extending, monkeypatch):
-    monkeypatch.setattr("groxy.gateway.film_parts._PAUSE_S", 0.01)
-    orders = [told({"request_id": "a"}), told({"error": "no"}, 503), told({"request_id": "b"})]
-    seat = FilmSeat(part("first", 1), part("whole", 1), orders=orders)
-    scene = await stand(seat)
-    scene.stage.directory.rules = dataclasses.replace(scene.stage.directory.rules, down_s=0.01)
-    assert (await scene.work(await scene.order(seconds=20))).status == COMPLETED
-    assert len(seat.begun) == 3
-
-
-async def test_a_part_that_may_have_been_taken_on_is_not_asked_for_again(stand, extending):
-    seat = FilmSeat(part("first", 1), orders=[told({"request_id": "a"}), told({}, 502)])
-    scene = await stand(seat)
-    job = await scene.order(seconds=20)
-    assert (await scene.work(job)).status == FAILED
-    assert (await scene.shown(job)).error_code == "upstream_unknown_outcome"
-    assert len(seat.begun) == 2
-    assert (await scene.entry()).cost_ticks == 0
-
-
-@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-@pytest.mark.parametrize("at", range(1, SAVES + 3))
-async def test_killed_between_parts_no_part_is_asked_for_twice(
-    stand, database, extending, at, before
-):
-    seat = FilmSeat()
-    seat.of = {"film-1": part("first", 1_000), "film-2": part("whole", 500)}
-    first = await stand(seat)
-    job = await first.order(seconds=20)
-    with pytest.raises(Killed):
-        await first.filming.work(await first.take(job, DyingStore(database, at, before=before)))
-    second = await stand(seat)
-    ended = await second.films.find(job.id, OWNER)
-    if ended.completed_ms is None:
-        ended = await second.work(job)
-    assert len([one for one in seat.begun if "video" in one]) <= 1
-    assert len([one for one in seat.begun if "video" not in one]) <= 1
-    entry = await second.entry()
-    assert (ended.status, entry.cost_ticks) in {(COMPLETED, 1_500), (FAILED, 0)}
-
-
-async def test_a_film_that_no_account_can_make_is_refused_at_once_with_what_is_possible(stand):
-    scene = await stand(FilmSeat())
-    with pytest.raises(GroxyError) as raised:
-        await scene.order(seconds=20)
-    assert (raised.value.kind, raised.value.param) == (ErrorKind.UNSUPPORTED, "seconds")
-    assert "1 to 15" in raised.value.message
-    entry = await scene.entry()
-    assert (entry.outcome, entry.status, entry.cost_ticks) == ("unsupported_parameter", 400, 0)

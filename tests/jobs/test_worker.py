@@ -325,3 +325,22 @@ async def test_jobs_of_other_kinds_are_left_alone(store):
         await asyncio.sleep(0.1)
     assert handler.begun == ["job-1"]
     assert await status(store, "other") == "queued"
+
+
+async def test_jobs_that_are_being_taken_on_when_the_worker_stops_are_let_go(store, monkeypatch):
+    take, taking = JobStore.take, asyncio.Event()
+
+    async def slow(self, *arguments, **more):
+        taken = await take(self, *arguments, **more)
+        taking.set()
+        await asyncio.sleep(0.05)
+        return taken
+
+    monkeypatch.setattr(JobStore, "take", slow)
+    first, second = Handler(for_ever), Handler()
+    await store.create(job(), b"")
+    async with working(worker(store, first, lease_s=60.0)):
+        await taking.wait()
+    monkeypatch.setattr(JobStore, "take", take)
+    async with working(worker(store, second)), asyncio.timeout(5):
+        await second.ended.wait()

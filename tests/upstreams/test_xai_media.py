@@ -6,7 +6,7 @@ import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.media import ImageRequest, VideoRequest
-from groxy.upstreams._xai_media import xai_image_call, xai_video_call
+from groxy.upstreams._xai_media import xai_extension_call, xai_image_call, xai_video_call
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
 
@@ -87,3 +87,15 @@ def test_a_film_of_another_length_is_for_another_upstream(seconds):
     with pytest.raises(GroxyError) as caught:
         _film(duration_s=seconds)
     assert (caught.value.kind, caught.value.param) == (ErrorKind.UNSUPPORTED, "seconds")
+
+
+def test_a_film_is_made_longer_by_its_address():
+    request = VideoRequest(model="m", prompt="on it goes", duration_s=6, aspect_ratio="1:1")
+    call = xai_extension_call(request, "https://vidgen.x.ai/a.mp4", "grok-imagine-video")
+    assert call.path == "/videos/extensions"
+    assert json.loads(call.body) == {
+        "model": "grok-imagine-video",
+        "prompt": "on it goes",
+        "video": {"url": "https://vidgen.x.ai/a.mp4"},
+        "duration": 6,
+    }

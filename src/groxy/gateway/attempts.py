@@ -74,7 +74,7 @@ class Attempts:
         patience = time.monotonic() + self._means.limits.capacity_wait_s
         while True:
             plan = await self._plan(wanted, patience)
-            self._trail.route = _route_of(plan, self._means.router.strategy.value)
+            self._trail.route = route_of(plan, self._means.router.strategy.value)
             try:
                 return await self._follow(plan, question, wanted)
             except NoRoomError:
@@ -126,7 +126,7 @@ class Attempts:
                 return last_bytes
         if not failures:
             raise NoRoomError
-        raise _most_telling(failures)
+        raise most_telling(failures)
 
     async def _ask(
         self, question: Question, candidate: Candidate, others: list[Candidate]
@@ -288,7 +288,7 @@ def _most_output(asked: Asked) -> int:
     return _USUAL_OUTPUT_TOKENS
 
 
-def _route_of(plan: Plan, strategy: str) -> Route:
+def route_of(plan: Plan, strategy: str) -> Route:
     """Return how a plan came about, for the trail."""
     scores = plan.notes.scores
     return Route(
@@ -308,7 +308,7 @@ def _route_of(plan: Plan, strategy: str) -> Route:
     )
 
 
-def _most_telling(failures: Sequence[GroxyError]) -> GroxyError:
+def most_telling(failures: Sequence[GroxyError]) -> GroxyError:
     """Return the failure that helps a caller most, when every candidate failed.
 
     What the caller can mend comes first, then what waiting mends (the shortest wait), then the

@@ -18,7 +18,7 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.media import VideoRequest
 from groxy.core.sizes import film_size_for, read_film_size
 from groxy.dialects.videos import USUAL_SIZE, FilmAsked, FilmShown, Status
-from groxy.gateway.attempts import _most_telling
+from groxy.gateway.attempts import most_telling
 from groxy.gateway.film_orders import wanted_of
 from groxy.gateway.film_parts import first_call
 from groxy.gateway.filming import Filming
@@ -141,7 +141,7 @@ class FilmJobs:
                 failures.append(error)
             else:
                 return
-        raise _most_telling(failures)
+        raise most_telling(failures)
 
     # ------------------------------------------------------------------------------------- looking
 

@@ -16,7 +16,7 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.media import MediaCall, VideoRequest
 from groxy.core.preferences import NONE, Preferences
 from groxy.dialects.videos import CARRIERS
-from groxy.gateway.attempts import _most_telling, _route_of
+from groxy.gateway.attempts import most_telling, route_of
 from groxy.gateway.film_parts import first_call
 from groxy.gateway.film_upstream import (
     UNKNOWN_OUTCOME,
@@ -70,7 +70,7 @@ class FilmOrders:
             rounds += 1
             are_busy = any(one.kind is ErrorKind.UPSTREAM_LIMITED for one in failures[asked:])
             if not are_busy or rounds >= _MOST_ROUNDS:
-                raise _most_telling(failures)
+                raise most_telling(failures)
             await self._means.directory.room(_LOOK_AGAIN_S)
 
     async def _plan(self, film: Filmed, failures: list[GroxyError]) -> Plan | None:
@@ -86,10 +86,10 @@ class FilmOrders:
                 left_s = min(left_s, _ABSENT_S - film.idle_s)
             others = [one for one in failures if one.kind is not ErrorKind.UPSTREAM_LIMITED]
             if others or left_s <= 0.0 or (error.retry_after_s or 0.0) > left_s:
-                raise (_most_telling(failures) if failures else error) from None
+                raise (most_telling(failures) if failures else error) from None
             await means.directory.room(min(error.retry_after_s or _ROOM_S, _ROOM_S))
             return None
-        film.reel.route = _route_of(plan, means.router.strategy.value)
+        film.reel.route = route_of(plan, means.router.strategy.value)
         return plan
 
     async def _loaded_and_followed(

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.media import MediaCall
-from groxy.gateway.attempts import _most_telling, _route_of
+from groxy.gateway.attempts import most_telling, route_of
 from groxy.gateway.means import Means
 from groxy.gateway.race import NoRoomError
 from groxy.gateway.vigil import Vigil
@@ -70,7 +70,7 @@ class Turns:
                 room = means.directory.room(min(left_s, _LOOK_AGAIN_S), patience)
                 await self._vigil.attempt(room)
             else:
-                self._trail.route = _route_of(plan, means.router.strategy.value)
+                self._trail.route = route_of(plan, means.router.strategy.value)
                 return plan
 
     async def _follow(self, plan: Plan, ask: Ask[T]) -> tuple[Candidate, T]:
@@ -91,7 +91,7 @@ class Turns:
                     await self._vigil.attempt(asyncio.sleep(pause_s))
         if not failures:
             raise NoRoomError
-        raise _most_telling(failures)
+        raise most_telling(failures)
 
     async def _try(self, candidate: Candidate, ask: Ask[T]) -> T:
         """Ask one candidate, and note how it went."""

@@ -8,10 +8,10 @@ go on here. One broken job stops no other. Must not know what a job is about.
 import asyncio
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.ids import new_id
@@ -27,6 +27,8 @@ _SAVE_RETRY_MOST_S = 5.0
 _TAKE_OVER_MS = 60_000
 _LOOK_AGAIN_S = 0.05
 """When stopping: at what is about to be done with what cannot be undone."""
+
+T = TypeVar("T")
 
 
 class LeaseLostError(Exception):
@@ -142,7 +144,7 @@ class Worker:
         renewing = asyncio.get_running_loop().create_task(self._renew_for_ever())
         try:
             while True:
-                if await self._take():
+                if await _to_its_end(self._take()):
                     continue
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self.look_every_s):
@@ -150,6 +152,7 @@ class Worker:
                 self._wake.clear()
         finally:
             renewing.cancel()
+            await asyncio.wait([renewing])
             await self._stop()
 
     async def take_over(self, id: str, owner: str) -> Held | None:  # noqa: A002 - its name
@@ -246,7 +249,8 @@ class Worker:
             if not ids:
                 continue
             try:
-                kept = await self.store.renew(ids, self.holder, lease_ms=int(self.lease_s * 1000))
+                lease_ms = int(self.lease_s * 1000)
+                kept = await _to_its_end(self.store.renew(ids, self.holder, lease_ms=lease_ms))
             except GroxyError:
                 continue  # Nobody else can take them either, as long as the database is away.
             for job_id in ids:
@@ -261,15 +265,35 @@ class Worker:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + self.stop_s
         left = {task: held for held, task in under_way}
+        told: set[asyncio.Task[None]] = set()
         while left:
             is_late = loop.time() >= ends_at
             for task, held in left.items():
-                if is_late or not held.is_unbroken:
+                # Once each: who is told again and again cannot even undo what it has begun.
+                if task not in told and (is_late or not held.is_unbroken):
                     task.cancel()
+                    told.add(task)
             await asyncio.wait(left, timeout=_LOOK_AGAIN_S)
             left = {task: held for task, held in left.items() if not task.done()}
+            if loop.time() >= ends_at + self.stop_s:
+                break
         with suppress(GroxyError):
             await self.store.release([held.job.id for held, _ in under_way], self.holder)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Do something that must not be broken off half-way; a cancellation comes after it.
+
+    Jobs that were taken on and are not known here would have to wait for their lease to end.
+    """
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
+        raise
 
 
 def now_ms() -> int:

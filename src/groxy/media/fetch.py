@@ -317,6 +317,8 @@ _MAGIC = (
     (re.compile(rb"GIF8[79]a"), "image/gif"),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
     (re.compile(rb"%PDF-"), "application/pdf"),
+    (re.compile(rb"....ftyp(?!avif|heic|heix|mif1|M4A )", re.DOTALL), "video/mp4"),
+    (re.compile(rb"\x1a\x45\xdf\xa3"), "video/webm"),
 )
 _TEXT = re.compile(r"text/[a-z0-9.+-]+|application/(json|xml)")
 _LATIN = frozenset({"iso-8859-1", "latin1", "latin-1", "windows-1252", "cp1252"})

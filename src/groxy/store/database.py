@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.store import tables
+from groxy.store.patience import patient_connection
 
 SCHEMA_VERSION = "0004"
 """The newest migration; a test keeps it in step with `migrations/versions`."""
@@ -68,9 +69,14 @@ class Database:
         A relative SQLite path is taken from `data_dir`. Raises STORE_DOWN when it cannot be opened
         or was written by a newer Groxy.
         """
-        # What a failed statement carried is no business of the log.
+        parsed = resolved(url, data_dir)
+        is_sqlite = parsed.get_backend_name() == "sqlite"
         engine = create_async_engine(
-            resolved(url, data_dir), pool_pre_ping=True, hide_parameters=True
+            parsed,
+            pool_pre_ping=True,
+            # What a failed statement carried is no business of the log.
+            hide_parameters=True,
+            connect_args={"async_creator_fn": patient_connection} if is_sqlite else {},
         )
         if engine.dialect.name == "sqlite":
             event.listen(engine.sync_engine, "connect", set_sqlite_pragmas)

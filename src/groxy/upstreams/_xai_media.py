@@ -16,7 +16,8 @@ from groxy.wire.json import encode
 XAI_MEDIA_HOSTS = ("imgen.x.ai", "vidgen.x.ai")
 """Where results lie for a few minutes (LiteLLM and withone.ai's copies of docs.x.ai, 2026)."""
 BEGIN_PATH = f"{VIDEOS_PATH}/generations"
-_LONGEST_S = 15
+EXTEND_PATH = f"{VIDEOS_PATH}/extensions"
+LONGEST_S = 15
 """`duration` is 1 to 15."""
 
 
@@ -55,14 +56,14 @@ def xai_image_call(request: ImageRequest, model_sent: str) -> MediaCall:
     return MediaCall(path=path, body=encode(body), adjusted=adjusted)
 
 
-def xai_video_call(request: VideoRequest, model_sent: str) -> MediaCall:
+def xai_video_call(request: VideoRequest, model_sent: str, longest_s: int = LONGEST_S) -> MediaCall:
     """Return the request that begins a film; raise UNSUPPORTED for one that is too long.
 
     One picture becomes the first frame; several are references, because there is but one first
     frame.
     """
-    if not 1 <= request.duration_s <= _LONGEST_S:
-        message = f"xAI makes films of 1 to {_LONGEST_S} seconds. Ask for `seconds` within that."
+    if not 1 <= request.duration_s <= longest_s:
+        message = f"xAI makes films of 1 to {longest_s} seconds. Ask for `seconds` within that."
         raise GroxyError(ErrorKind.UNSUPPORTED, message, param="seconds")
     body: dict[str, Any] = {
         "model": model_sent,
@@ -80,3 +81,18 @@ def xai_video_call(request: VideoRequest, model_sent: str) -> MediaCall:
         body["reference_images"] = [{"url": uri} for uri in request.images]
     body |= {name: value for name, value in tuning.items() if value}
     return MediaCall(path=BEGIN_PATH, body=encode(body), adjusted=preset_dropped(request))
+
+
+def xai_extension_call(request: VideoRequest, url: str, model_sent: str) -> MediaCall:
+    """Return the request that adds `request.duration_s` (2 to 10) to the film at `url`.
+
+    The result is one film. Shape and resolution are those of the film that is there
+    (docs.x.ai/developers/model-capabilities/video/extension, 2026).
+    """
+    body: dict[str, Any] = {
+        "model": model_sent,
+        "prompt": request.prompt,
+        "video": {"url": url},
+        "duration": request.duration_s,
+    }
+    return MediaCall(path=EXTEND_PATH, body=encode(body))

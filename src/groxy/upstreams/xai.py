@@ -17,7 +17,12 @@ from groxy.upstreams._base import (
     read_token_list,
     token_query,
 )
-from groxy.upstreams._xai_media import XAI_MEDIA_HOSTS, xai_image_call, xai_video_call
+from groxy.upstreams._xai_media import (
+    XAI_MEDIA_HOSTS,
+    xai_extension_call,
+    xai_image_call,
+    xai_video_call,
+)
 from groxy.upstreams._xai_replies import read_xai_error, read_xai_key, read_xai_models
 from groxy.upstreams._xai_request import prepare_for_xai, stay_together
 from groxy.wire.json import Fields
@@ -83,6 +88,10 @@ class Xai(Upstream):
         """Return the request that begins a film in xAI's form."""
         del facts
         return xai_video_call(request, model_sent)
+
+    def video_extension_call(self, request: VideoRequest, url: str, model_sent: str) -> MediaCall:
+        """Return the request that makes a film longer, as `gateway.film_parts.Extends` has it."""
+        return xai_extension_call(request, url, model_sent)
 
     def video_cancel_call(self, upstream_id: str) -> MediaCall | None:
         """Return None: xAI has no way to end a film (its OpenAPI document, 2026-08)."""

@@ -33,6 +33,7 @@ from groxy.upstreams._xai_replies import read_xai_error, read_xai_key
 from groxy.upstreams.sandbox.asks import IN_PROCESS
 from groxy.upstreams.sandbox.faults import Repeats
 from groxy.upstreams.sandbox.keys import Keys
+from groxy.upstreams.sandbox.orders import LONGEST_S
 from groxy.upstreams.sandbox.server import DIALECTS
 from groxy.upstreams.sandbox.studio import Studio
 from groxy.upstreams.sandbox.transport import SandboxTransport
@@ -100,7 +101,7 @@ class SandboxUpstream(Upstream):
     def video_call(self, request: VideoRequest, model_sent: str, facts: ModelFacts) -> MediaCall:
         """Return the request that begins a film in xAI's form."""
         del facts
-        return xai_video_call(request, model_sent)
+        return xai_video_call(request, model_sent, LONGEST_S)
 
     def transport(self, account: Credentials) -> Transport | None:
         """Return the sandbox in this process, unless the account has an address elsewhere."""

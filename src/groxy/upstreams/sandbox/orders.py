@@ -32,7 +32,7 @@ from groxy.wire.json import decode_request, encode
 FILM_PATHS = frozenset({"/videos", "/videos/generations"})
 PICTURE_PATHS = frozenset({"/images", "/images/generations", "/images/edits"})
 _MOST_PICTURES = 10
-_LONGEST_S = 20
+LONGEST_S = 20
 _USUAL_S = 8
 _PROMPT_CHARS = 32_000
 _PIXELS = {"1k": 1024 * 1024, "2k": 2048 * 2048}
@@ -203,8 +203,8 @@ def _seconds(asked: _Body) -> int:
     text = str(asked.duration if asked.seconds is None else asked.seconds)
     if text == "None":
         return _USUAL_S
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= _LONGEST_S:
-        raise _bad("seconds", f"must be 1 to {_LONGEST_S}")
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LONGEST_S:
+        raise _bad("seconds", f"must be 1 to {LONGEST_S}")
     return int(text)
 
 

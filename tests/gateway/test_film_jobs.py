@@ -1,0 +1,240 @@
+"""Film jobs as their callers see them, and films for those who wait."""
+
+import asyncio
+
+import pytest
+
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.media import VideoRequest
+from groxy.gateway.films import Film, FilmProgress
+from groxy.gateway.reel import CANCELLED
+from groxy.jobs.worker import now_ms
+from tests.gateway.film_set import DONE, FILM, MODEL, OWNER, PENDING, FilmSeat
+
+FAILED_FILM = {"status": "failed", "error": {"code": "internal_error", "message": "Too dark."}}
+REFUSED_FILM = {"status": "done", "video": {"url": "/x.mp4", "respect_moderation": False}}
+
+
+async def kind_of(work, kind, code=""):
+    with pytest.raises(GroxyError) as raised:
+        await work
+    assert raised.value.kind is kind
+    assert not code or raised.value.code == code
+
+
+async def test_another_owner_learns_nothing_of_a_job(stand):
+    scene = await stand(FilmSeat(DONE))
+    job = await scene.order()
+    await scene.work(job)
+    for ask in (scene.films.find, scene.films.content, scene.films.remove):
+        await kind_of(ask(job.id, "key-2"), ErrorKind.NOT_FOUND, "video_not_found")
+    assert (await scene.films.listed("key-2", after="", limit=9, newest_first=True))[0] == []
+    assert (await scene.shown(job)).status == "completed"
+
+
+async def test_jobs_are_listed_a_page_at_a_time_in_both_orders(stand):
+    scene = await stand(FilmSeat())
+    made = [(await scene.order(prompt=f"film {number}")).id for number in range(3)]
+
+    async def page(after="", limit=2, newest_first=True):
+        jobs, has_more = await scene.films.listed(
+            OWNER, after=after, limit=limit, newest_first=newest_first
+        )
+        return [job.id for job in jobs], has_more
+
+    first, has_more = await page()
+    assert has_more
+    rest, has_more = await page(after=first[-1])
+    assert not has_more
+    assert sorted(first + rest) == sorted(made)
+    upwards, _ = await page(limit=9, newest_first=False)
+    assert upwards == list(reversed(first + rest))
+    await kind_of(page(after="video_nowhere"), ErrorKind.BAD_REQUEST)
+
+
+async def test_there_is_nothing_to_download_before_the_end_or_after_a_failure(stand):
+    scene = await stand(FilmSeat(FAILED_FILM))
+    job = await scene.order()
+    await kind_of(scene.films.content(job.id, OWNER), ErrorKind.CONFLICT, "video_not_ready")
+    await scene.work(job)
+    await kind_of(scene.films.content(job.id, OWNER), ErrorKind.CONFLICT, "video_not_ready")
+
+
+async def test_a_film_that_made_room_for_others_is_told_to_be_gone(stand):
+    scene = await stand(FilmSeat(DONE))
+    job = await scene.order()
+    ended = await scene.work(job)
+    await scene.shelf.delete([ended.media_id])
+    await kind_of(scene.films.content(job.id, OWNER), ErrorKind.NOT_FOUND, "file_not_found")
+    assert (await scene.shown(job)).url == ""
+
+
+async def test_a_job_that_has_ended_is_removed_with_its_film(stand):
+    scene = await stand(FilmSeat(DONE))
+    job = await scene.order()
+    await scene.work(job)
+    await scene.films.remove(job.id, OWNER)
+    await kind_of(scene.films.find(job.id, OWNER), ErrorKind.NOT_FOUND)
+    assert (await scene.shelf.stats())["video"].count == 0
+    assert (await scene.entry()).cost_ticks == 4_200, "what was made is owed"
+
+
+async def test_a_job_under_way_is_cancelled_removed_and_costs_nothing(stand):
+    seat = FilmSeat(PENDING)
+    scene = await stand(seat)
+    async with scene.working():
+        job = await scene.order()
+        await seat.sent.wait()
+        while (await scene.films.find(job.id, OWNER)).status != "polling":
+            await asyncio.sleep(0.01)
+        await scene.films.remove(job.id, OWNER)
+        await kind_of(scene.films.find(job.id, OWNER), ErrorKind.NOT_FOUND)
+        while scene.worker.count:
+            await asyncio.sleep(0.01)
+    entry = await scene.entry()
+    assert (entry.outcome, entry.cost_ticks) == ("client_disconnected", 0)
+    assert len(seat.begun) == 1
+
+
+async def test_a_job_that_nobody_has_begun_is_cancelled_without_asking_anybody(stand):
+    seat = FilmSeat()
+    scene = await stand(seat)
+    job = await scene.order()
+    await scene.films.remove(job.id, OWNER)
+    assert seat.asked == []
+    assert (await scene.entry()).attempts == 0
+
+
+async def test_a_cancellation_goes_on_when_its_process_dies(stand):
+    scene = await stand(FilmSeat())
+    job = await scene.order()
+    held = await scene.take(job)
+    await held.save(status=CANCELLED)
+    await scene.jobs.release([job.id], held.holder)
+    await kind_of(scene.films.find(job.id, OWNER), ErrorKind.NOT_FOUND)
+    async with scene.working(), asyncio.timeout(10):
+        while await scene.jobs.find(job.id, OWNER) is not None:
+            await asyncio.sleep(0.01)
+    assert (await scene.entry()).outcome == "client_disconnected"
+
+
+async def test_what_is_wrong_with_an_order_is_in_the_books(stand):
+    scene = await stand(FilmSeat())
+    await kind_of(scene.order(model="grok-4.3"), ErrorKind.BAD_REQUEST)
+    entry = await scene.entry()
+    assert (entry.dialect, entry.outcome, entry.model_asked) == (
+        "videos",
+        "invalid_value",
+        "grok-4.3",
+    )
+    assert (await scene.films.listed(OWNER, after="", limit=9, newest_first=True))[0] == []
+
+
+async def test_a_film_that_nobody_can_make_is_refused_before_there_is_a_job(stand):
+    scene = await stand()
+    with pytest.raises(GroxyError):
+        await scene.order()
+    assert (await scene.films.listed(OWNER, after="", limit=9, newest_first=True))[0] == []
+
+
+# ------------------------------------------------------------------------------------- waiting
+
+
+def wish(**fields):
+    return VideoRequest(**({"model": MODEL, "prompt": "a cat"} | fields))
+
+
+async def test_who_waits_is_told_how_far_the_film_is_and_gets_it(stand):
+    looks = [{"status": "pending", "progress": number} for number in (10, 40, 40, 80)]
+    scene = await stand(FilmSeat(*looks, DONE))
+    scene.films.follow_s = 0.001
+    async with scene.working(), asyncio.timeout(20):
+        steps = [step async for step in scene.films.film(scene.call(), wish())]
+    *told_of, film = steps
+    assert isinstance(film, Film)
+    assert await scene.shelf.read(film.stored) == FILM
+    assert (film.cost_ticks, film.duration_s) == (4_200, 6.0)
+    percents = [step.percent for step in told_of if isinstance(step, FilmProgress)]
+    assert percents == sorted(set(percents))
+    begun = scene.seats[0].begun[0]
+    assert (begun["aspect_ratio"], begun["resolution"]) == ("9:16", "720p")
+    assert (await scene.entry()).outcome == "ok"
+
+
+@pytest.mark.parametrize(
+    ("look", "kind", "code"),
+    [
+        (FAILED_FILM, ErrorKind.BAD_REPLY, "video_generation_failed"),
+        (REFUSED_FILM, ErrorKind.REFUSED, "content_policy_violation"),
+    ],
+)
+async def test_who_waits_is_told_why_there_is_no_film(stand, look, kind, code):
+    scene = await stand(FilmSeat(look))
+
+    async def follow():
+        async for _ in scene.films.film(scene.call(), wish()):
+            pass
+
+    async with scene.working(), asyncio.timeout(20):
+        await kind_of(follow(), kind, code)
+    assert (await scene.entry()).cost_ticks == 0
+
+
+async def test_who_waits_no_longer_cancels_the_film(stand):
+    seat = FilmSeat(PENDING)
+    scene = await stand(seat)
+    async with scene.working():
+        steps = scene.films.film(scene.call(), wish())
+        await anext(steps)
+        await seat.sent.wait()
+        await steps.aclose()
+        assert (await scene.films.listed(OWNER, after="", limit=9, newest_first=True))[0] == []
+        while scene.worker.count:
+            await asyncio.sleep(0.01)
+    entry = await scene.entry()
+    assert (entry.outcome, entry.cost_ticks) == ("client_disconnected", 0)
+
+
+async def test_a_disconnect_while_nothing_is_told_cancels_the_film_too(stand):
+    seat = FilmSeat(PENDING)
+    scene = await stand(seat)
+    async with scene.working():
+
+        async def follow():
+            async for _ in scene.films.film(scene.call(), wish()):
+                pass
+
+        following = asyncio.get_running_loop().create_task(follow())
+        await seat.sent.wait()
+        await asyncio.sleep(0.1)
+        following.cancel()
+        await asyncio.wait([following])
+    assert (await scene.entry()).outcome == "client_disconnected"
+
+
+async def test_jobs_are_forgotten_when_their_films_are(stand):
+    scene = await stand(FilmSeat())
+    job = await scene.order()
+    assert job.expires_ms - job.created_ms == 30 * 86_400_000
+    assert (await scene.shown(job)).expires_s == job.expires_ms // 1000
+    scene.shelf.limits = type(scene.shelf.limits)(
+        max_total_bytes=scene.shelf.limits.max_total_bytes,
+        max_bytes=scene.shelf.limits.max_bytes,
+        keep_days=0,
+    )
+    lasting = await scene.order()
+    assert lasting.expires_ms > now_ms() + 10 * 365 * 86_400_000
+    assert (await scene.shown(lasting)).expires_s is None
+
+
+async def test_two_hundred_jobs_at_once_are_each_made_once(stand):
+    seat = FilmSeat(PENDING, DONE)
+    scene = await stand(seat)
+    async with scene.working():
+        jobs = [await scene.order(prompt=f"film {number}") for number in range(200)]
+        ended = await scene.until_over(*jobs, within_s=60.0)
+    assert {job.status for job in ended} == {"completed"}
+    assert len({one["prompt"] for one in seat.begun}) == len(seat.begun) == 200
+    entries = await scene.entries()
+    assert len(entries) == 200
+    assert {entry.cost_ticks for entry in entries} == {4_200}
