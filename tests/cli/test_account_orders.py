@@ -213,3 +213,11 @@ def test_of_many_failures_a_hundred_are_shown_and_all_counted(groxy, monkeypatch
     assert refreshed.exit_code == 1
     assert refreshed.stdout.count("upstream_auth") == 100
     assert "Refreshed 1 of 151 accounts." in refreshed.stdout
+
+
+def test_an_account_that_is_named_twice_is_not_missed(groxy, two):
+    one = shown(groxy, "one")
+
+    refreshed = groxy("account", "refresh", "one", one["id"])
+
+    assert (refreshed.exit_code, refreshed.stdout) == (0, "Refreshed 1 of 1 account.\n")

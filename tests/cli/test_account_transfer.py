@@ -219,3 +219,10 @@ def test_an_export_that_breaks_off_leaves_the_file_as_it_was(groxy, tmp_path, mo
     assert error.kind is ErrorKind.STREAM_BROKEN
     assert (tmp_path / "out.json").read_text() == "old"
     assert [path.name for path in tmp_path.glob("*out*")] == ["out.json"]
+
+
+def test_an_export_into_a_folder_is_refused_before_anything_is_asked(groxy, tmp_path):
+    error = groxy("account", "export", "--output", str(tmp_path)).exception
+
+    assert isinstance(error, GroxyError)
+    assert error.param == "output"

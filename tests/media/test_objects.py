@@ -186,3 +186,10 @@ async def test_what_a_process_left_half_written_is_swept_when_it_is_old(local, t
 
 async def test_only_a_folder_is_swept(tmp_path):
     assert await Objects("memory://", tmp_path).sweep(0) == 0
+
+
+async def test_a_folder_that_is_not_there_yet_is_made(tmp_path):
+    objects = Objects(f"file://{tmp_path}/new/folder", tmp_path)
+    await objects.put("image/a", b"content")
+
+    assert (tmp_path / "new/folder/image/a").read_bytes() == b"content"

@@ -160,7 +160,10 @@ def refresh(
         rows = [(one["name"], one["token"], one["error"]) for one in failed[:_MOST_SHOWN]]
         print_table(("account", "key", "error"), rows)
     typer.echo(f"Refreshed {ok} of {counted(len(results), 'account')}.")
-    left = len(set(names or ())) - len(results)
+    named = set(names or ())
+    known = {word for one in results for word in (one["id"], one["name"])}
+    # Somebody may name an account twice, or by its credential.
+    left = min(len(named - known), len(named) - len(results))
     if left > 0:
         message = f"{left} of those named are not there, or not in service."
         typer.secho(message, fg="red", err=True)
@@ -180,7 +183,8 @@ async def _refresh(
             query={"async": True, "all_manageable": not some, "concurrency": concurrency},
         )
         last = await followed(desk, task, "Refreshing")
-        results += (last.get("result") or {}).get("results", {}).values()
+        told = (last.get("result") or {}).get("results", {})
+        results += ({**one, "id": account_id} for account_id, one in told.items())
         if last["type"] == "cancelled":
             raise GroxyError(ErrorKind.CANCELLED, "The refresh was stopped before its end.")
     return results

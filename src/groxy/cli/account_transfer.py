@@ -137,6 +137,9 @@ def _opened(output: Path | None) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
+    if output.is_dir():
+        message = f"{output} is a folder. Name a file in it."
+        raise GroxyError(ErrorKind.BAD_REQUEST, message, param="output")
     try:
         descriptor, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
     except OSError as error:

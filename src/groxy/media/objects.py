@@ -181,7 +181,9 @@ def _open_local(folder: Path) -> "ObjectStore":
 def _open_url(url: str) -> "ObjectStore":
     from obstore.store import from_url  # noqa: PLC0415 - see above
 
-    if url.startswith(("memory:", "file:")):
+    if url.startswith("file:"):
+        return from_url(url, mkdir=True)
+    if url.startswith("memory:"):
         return from_url(url)
     return from_url(
         url,
