@@ -6,6 +6,7 @@ then the reply, once.
 
 import msgspec
 
+from groxy.api.attachments import Attachments
 from groxy.api.text import MediaAnswers, call_of, identify
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.dialects._base import Dialect
@@ -21,7 +22,7 @@ _WORD = b'"deferred"'
 class DeferrableEndpoint:
     """POST in a dialect that knows `deferred`: answers at once, or with a receipt."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one part for each thing that may become of a request
         self,
         gateway: Gateway,
         keyring: Keyring,
@@ -30,18 +31,22 @@ class DeferrableEndpoint:
         *,
         max_body_bytes: int,
         media: MediaAnswers | None = None,
+        attachments: Attachments | None = None,
     ) -> None:
         self._gateway = gateway
         self._keyring = keyring
         self._dialect = dialect
         self._deferred = deferred
         self._media = media
+        self._attachments = attachments
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         caller = identify(self._keyring, scope)
         body = await read_body(scope, receive, limit=self._max_body_bytes)
+        if self._attachments is not None:
+            body = await self._attachments.filled(body, self._dialect.name, caller.key_id)
         # The word may stand in a message too; only then is a body read twice.
         if _WORD in body and (later := self._without_deferral(body)) is not None:
             await self._defer(scope, send, caller, later)

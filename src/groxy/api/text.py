@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from groxy.api.attachments import Attachments
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.terms import MAX_TAG_CHARS, MAX_TAGS
 from groxy.dialects._base import Dialect
@@ -85,17 +86,21 @@ class TextEndpoint:
         *,
         max_body_bytes: int,
         media: MediaAnswers | None = None,
+        attachments: Attachments | None = None,
     ) -> None:
         self._gateway = gateway
         self._keyring = keyring
         self._dialect = dialect
         self._max_body_bytes = max_body_bytes
         self._media = media
+        self._attachments = attachments
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request: who asks comes first, so that strangers cannot make us read much."""
         caller = identify(self._keyring, scope)
         body = await read_body(scope, receive, limit=self._max_body_bytes)
+        if self._attachments is not None:
+            body = await self._attachments.filled(body, self._dialect.name, caller.key_id)
         call = call_of(scope, self._dialect, caller, body)
         if self._media is not None and (made := self._media.takes(body)) is not None:
             await self._media.answer(made, call, scope, receive, send)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from starlette.routing import Route
 
+from groxy.api.attachments import Attachments
 from groxy.api.deferred import DeferrableEndpoint, DeferredReply
 from groxy.api.files import Files, StoredMedia
 from groxy.api.generation import Generation
@@ -50,16 +51,25 @@ def _text(parts: Parts) -> Mapping[str, Mapping[str, AsgiApp]]:
 
     tokenizer = Tokenizer(parts.router, parts.counter)
     tokenize = TokenizeEndpoint(callers, tokenizer, max_body_bytes=most)
-    media = parts.media.chat
+    media, files = parts.media.chat, Attachments(parts.media.shelf)
     chat = DeferrableEndpoint(
-        gateway, callers, CHAT, parts.deferred, max_body_bytes=most, media=media
+        gateway,
+        callers,
+        CHAT,
+        parts.deferred,
+        max_body_bytes=most,
+        media=media,
+        attachments=files,
     )
-    responses = TextEndpoint(gateway, callers, RESPONSES, max_body_bytes=most, media=media)
+    responses = TextEndpoint(
+        gateway, callers, RESPONSES, max_body_bytes=most, media=media, attachments=files
+    )
+    messages = TextEndpoint(gateway, callers, MESSAGES, max_body_bytes=most, attachments=files)
     return {
         "/chat/completions": {"POST": chat},
         "/chat/deferred-completion/{id}": {"GET": DeferredReply(callers, parts.deferred)},
         "/responses": {"POST": responses},
-        "/messages": text(MESSAGES),
+        "/messages": {"POST": messages},
         "/messages/count_tokens": {
             "POST": CountTokens(callers, parts.counter, max_body_bytes=most)
         },
