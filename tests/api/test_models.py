@@ -27,7 +27,8 @@ async def test_the_list_names_what_can_be_asked_for_and_nothing_else(tmp_path):
         }
 
     assert "grok-4.20-0309" in listed
-    assert "grok-imagine-image" not in listed
+    assert {"grok-imagine-image", "grok-imagine-video"} <= listed
+    assert "nonsense" not in listed
     assert set(statuses.values()) == {200}
 
 

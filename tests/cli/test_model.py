@@ -6,5 +6,7 @@ def test_models_are_listed_with_what_they_send_and_cost(groxy):
     assert "1.25 / 0.20 / 2.50" in line
 
 
-def test_models_that_make_no_text_are_left_out(groxy):
-    assert "grok-imagine" not in groxy("model", "list").output
+def test_models_of_pictures_and_films_are_listed_too(groxy):
+    names = {line.split()[0] for line in groxy("model", "list").output.splitlines() if line.strip()}
+
+    assert {"grok-imagine-image", "grok-imagine-video"} <= names

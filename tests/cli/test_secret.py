@@ -35,7 +35,7 @@ def test_before_a_rotation_everything_is_sealed_with_the_key_from_the_secret(gro
 
     assert shown.exit_code == 0
     assert "the data folder's secret.key" in shown.output
-    assert cells(shown.output)[-1] == ["(from", "the", "secret)", "seals", "1", "0", "0"]
+    assert cells(shown.output)[-1] == ["(from", "the", "secret)", "seals", "1", "0", "0", "0"]
 
 
 def test_after_a_rotation_everything_is_sealed_with_the_new_key_and_works(groxy, stored):
@@ -46,8 +46,8 @@ def test_after_a_rotation_everything_is_sealed_with_the_new_key_and_works(groxy,
     key = key_made(rotated.output)
     shown = cells(groxy("secret", "show").output)
     assert shown[-2:] == [
-        ["(from", "the", "secret)", "opens", "only", "0", "0", "0"],
-        [key, "seals", "1", "0", "0"],
+        ["(from", "the", "secret)", "opens", "only", "0", "0", "0", "0"],
+        [key, "seals", "1", "0", "0", "0"],
     ]
     assert "first" in groxy("account", "list").output
 
@@ -123,7 +123,7 @@ def test_a_lost_key_is_shown_as_missing(groxy, stored, data_dir):
 
     row = cells(groxy("secret", "show").output)[-1]
 
-    assert row == [key, "missing", "in", "sealing.keys", "1", "0", "0"]
+    assert row == [key, "missing", "in", "sealing.keys", "1", "0", "0", "0"]
 
 
 def test_a_secret_of_the_settings_is_named_and_leaves_no_file(groxy, data_dir, monkeypatch):

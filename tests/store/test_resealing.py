@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.store import resealing, tables
 from groxy.store.database import Database
+from groxy.store.jobs import Job, JobStore
 from groxy.store.kept import Kept, KeptStore
 from groxy.store.resealing import forget_unused, key_uses, rotate
 from groxy.store.sealing_keys import KEYS_FILE
@@ -18,7 +19,7 @@ from groxy.store.secrets import InstallationSecret
 
 SQLITE = "sqlite+aiosqlite:///groxy.db"
 NOW_MS = time.time_ns() // 1_000_000
-ALL = {"accounts": 3, "kept": 70, "overrides": 2}
+ALL = {"accounts": 3, "kept": 70, "overrides": 2, "jobs": 4}
 NONE = dict.fromkeys(ALL, 0)
 
 
@@ -81,6 +82,21 @@ async def fill(database, secret):
     await insert(database, tables.kept, *kept)
     names = ["admin.docs", "attempts.backoff_s"]
     await insert(database, tables.overrides, *(override_row(secret, name) for name in names))
+    jobs = JobStore(database, secret)
+    for number in range(4):
+        await jobs.create(a_job(number), b"what was ordered")
+
+
+def a_job(number):
+    return Job(
+        id=f"video_{number}",
+        kind="video",
+        owner="key_1",
+        status="queued",
+        created_ms=NOW_MS,
+        updated_ms=NOW_MS,
+        expires_ms=NOW_MS + 1_000_000,
+    )
 
 
 async def blobs(database, table=tables.kept):
@@ -95,6 +111,9 @@ async def assert_all_opens(database, secret):
         assert secret.open(sealed, owner=name) == f"credential of {name}".encode()
     for name, sealed in (await blobs(database, tables.overrides)).items():
         assert secret.open(sealed, owner=name) == b"true"
+    jobs = JobStore(database, secret)
+    for number in range(4):
+        assert await jobs.request(a_job(number)) == b"what was ordered"
     names = [f"resp_{number}" for number in range(70)]
     found = await KeptStore(database, secret).many(names, "key_1", "reply")
     assert {one.content for one in found.values()} == {b"what was said"}
@@ -164,8 +183,8 @@ async def test_progress_is_told_up_to_the_end(database, secret):
 
     await rotate(database, secret, report=lambda *numbers: told.append(numbers), settle_s=0)
 
-    assert told[0] == (0, 75)
-    assert told[-1] == (75, 75)
+    assert told[0] == (0, 79)
+    assert told[-1] == (79, 79)
     assert told == sorted(told)
     assert len(told) >= 5, "in chunks"
 
@@ -267,7 +286,7 @@ async def test_a_rotation_that_was_broken_off_goes_on_with_its_key(
 
     assert rotation.is_resumed
     assert rotation.key == key_id.hex()
-    assert sum(rotation.resealed.values()) <= 75 - rows
+    assert sum(rotation.resealed.values()) <= 79 - rows
     assert await rows_by_key(database, again) == {"": NONE, rotation.key: ALL}
     assert not (await rotate(database, again, settle_s=0)).is_resumed
 
