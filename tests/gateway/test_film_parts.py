@@ -1,13 +1,13 @@
 """Long films in two parts: each is asked for once, and both are billed."""
 
 import dataclasses
-import json
 
 import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.gateway.film_parts import Extends
 from groxy.gateway.reel import COMPLETED, FAILED
+from groxy.upstreams.xai import Xai
 from tests.gateway.film_set import OWNER, PENDING, DyingStore, FilmSeat, Killed, told
 
 SAVES = 7
@@ -18,18 +18,11 @@ EXTENSION = "/videos/extensions"
 
 
 @pytest.fixture
-def extending(monkeypatch):
-    """xAI makes films longer."""
-    from groxy.core.media import MediaCall
-    from groxy.upstreams.xai import Xai
-
-    def extension(self, request, url, model_sent):
-        wire = {"prompt": request.prompt, "video": {"url": url}, "duration": request.duration_s}
-        return MediaCall(path=EXTENSION, body=json.dumps(wire | {"model": model_sent}).encode())
-
-    monkeypatch.setattr(Xai, "video_extension_call", extension, raising=False)
+def not_extending(monkeypatch):
+    """No upstream makes films longer."""
     # What a protocol found out of a class, it remembers.
     forget = getattr(Extends, "_abc_caches_clear")  # noqa: B009 - types know nothing of it
+    monkeypatch.delattr(Xai, "video_extension_call")
     forget()
     yield
     monkeypatch.undo()
@@ -45,9 +38,7 @@ def part(name: str, ticks: int) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(("seconds", "rest"), [(16, 6), (20, 10)])
-async def test_a_long_film_is_made_in_two_parts_and_billed_for_both(
-    stand, extending, seconds, rest
-):
+async def test_a_long_film_is_made_in_two_parts_and_billed_for_both(stand, seconds, rest):
     seat = FilmSeat(part("first", 1_000), PENDING, part("whole", 500))
     scene = await stand(seat)
     job = await scene.order(seconds=seconds)
@@ -65,7 +56,7 @@ async def test_a_long_film_is_made_in_two_parts_and_billed_for_both(
     assert (entry.cost_ticks, entry.attempts) == (1_500, 1)
 
 
-async def test_a_part_that_is_refused_for_now_is_asked_for_again(stand, extending, monkeypatch):
+async def test_a_part_that_is_refused_for_now_is_asked_for_again(stand, monkeypatch):
     monkeypatch.setattr("groxy.gateway.film_parts._PAUSE_S", 0.01)
     orders = [told({"request_id": "a"}), told({"error": "no"}, 503), told({"request_id": "b"})]
     seat = FilmSeat(part("first", 1), part("whole", 1), orders=orders)
@@ -75,7 +66,7 @@ async def test_a_part_that_is_refused_for_now_is_asked_for_again(stand, extendin
     assert len(seat.begun) == 3
 
 
-async def test_a_part_that_may_have_been_taken_on_is_not_asked_for_again(stand, extending):
+async def test_a_part_that_may_have_been_taken_on_is_not_asked_for_again(stand):
     seat = FilmSeat(part("first", 1), orders=[told({"request_id": "a"}), told({}, 502)])
     scene = await stand(seat)
     job = await scene.order(seconds=20)
@@ -87,9 +78,7 @@ async def test_a_part_that_may_have_been_taken_on_is_not_asked_for_again(stand, 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("at", range(1, SAVES + 1))
-async def test_killed_between_parts_no_part_is_asked_for_twice(
-    stand, database, extending, at, before
-):
+async def test_killed_between_parts_no_part_is_asked_for_twice(stand, database, at, before):
     seat = FilmSeat()
     seat.of = {"film-1": part("first", 1_000), "film-2": part("whole", 500)}
     first = await stand(seat)
@@ -106,7 +95,9 @@ async def test_killed_between_parts_no_part_is_asked_for_twice(
     assert (ended.status, entry.cost_ticks) in {(COMPLETED, 1_500), (FAILED, 0)}
 
 
-async def test_a_film_that_no_account_can_make_is_refused_at_once_with_what_is_possible(stand):
+async def test_a_film_that_no_account_can_make_is_refused_at_once_with_what_is_possible(
+    stand, not_extending
+):
     scene = await stand(FilmSeat())
     with pytest.raises(GroxyError) as raised:
         await scene.order(seconds=20)
