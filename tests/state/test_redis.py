@@ -14,7 +14,7 @@ from groxy.state._base import CoolDown, Load
 from groxy.state.redis import RedisState
 
 pytestmark = pytest.mark.redis
-REST = CoolDown(until=time.time() + 600, reason="upstream_rate_limited")
+REST = CoolDown(until=time.time() + 86_400, reason="upstream_rate_limited")
 LOAD = Load(in_flight=1, minute=100, requests=2, tokens=30)
 CALLS = {
     "cool": lambda state: state.cool("acc_1", REST),

@@ -95,7 +95,7 @@ def a_job(number):
         status="queued",
         created_ms=NOW_MS,
         updated_ms=NOW_MS,
-        expires_ms=NOW_MS + 1_000_000,
+        expires_ms=NOW_MS + 1_000_000_000,
     )
 
 
