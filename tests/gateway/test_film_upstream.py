@@ -8,6 +8,7 @@ from groxy.core.media import MediaCall
 from groxy.gateway.film_upstream import DoubtError, FilmUpstream
 from groxy.gateway.reel import Take
 from groxy.routing.candidate import Candidate, target_of
+from groxy.upstreams._base import Credentials
 from tests.gateway.film_set import FilmSeat, told
 from tests.gateway.stage import DOWN, Reply, Stage
 
@@ -76,3 +77,22 @@ async def test_an_account_that_is_gone_tells_nothing_and_is_told_nothing():
     with pytest.raises(GroxyError) as raised:
         await upstream.state(None, "film-1")
     assert raised.value.code == "account_removed"
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        {"status": "failed", "error": {"message": "not with open sesame today"}},
+        told({"error": "not with open sesame today"}, 400),
+    ],
+)
+async def test_what_an_upstream_says_of_a_film_never_tells_the_credential(look):
+    stage = Stage(FilmSeat(look))
+    (account,) = stage.directory.accounts
+    account.credentials = Credentials(api_key="open sesame")
+    try:
+        words = (await FilmUpstream(stage.gateway).state(account, "film-1")).error
+    except GroxyError as error:
+        words = f"{error.message} {error.detail}"
+    assert "*** today" in words
+    assert "open sesame" not in words

@@ -10,6 +10,7 @@ from groxy.gateway.turns import Turns, send
 from groxy.gateway.vigil import Vigil
 from groxy.ledger.trail import Trail
 from groxy.routing.router import Wanted
+from groxy.upstreams._base import Credentials
 from tests.gateway.stage import Reply, Seat, Stage, refusing
 
 WANTED = Wanted(model="grok-imagine-image", carriers=("images",))
@@ -68,6 +69,17 @@ async def test_a_failure_that_is_the_callers_is_told_at_once():
         await served(stage, ask)
     assert (caught.value.param, asked) == ("size", ["seat-0"])
     assert stage.directory.accounts[0].rest_reason is None
+
+
+async def test_an_error_that_repeats_the_credential_does_not_tell_it():
+    stage = Stage(Seat(Reply()))
+    secret = "key-of-another-make"
+    stage.directory.accounts[0].credentials = Credentials(api_key=secret)
+    error = GroxyError(ErrorKind.BAD_REQUEST, f"Not with {secret}.", detail=f"key {secret} said no")
+    ask, _ = answering(error)
+    with pytest.raises(GroxyError) as caught:
+        await served(stage, ask)
+    assert (caught.value.message, caught.value.detail) == ("Not with ***.", "key *** said no")
 
 
 async def test_of_several_failures_that_is_told_which_helps_most():

@@ -7,6 +7,7 @@ an upstream that failed may have taken the job all the same. Must not know jobs.
 import asyncio
 
 import aiohttp
+from msgspec.structs import replace
 from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 
 from groxy.core.errors import ErrorKind, GroxyError
@@ -17,7 +18,7 @@ from groxy.gateway.turns import send
 from groxy.ledger.trail import Attempt
 from groxy.routing.account import Account
 from groxy.routing.router import Candidate
-from groxy.routing.secrecy import conceal
+from groxy.routing.secrecy import conceal, concealed
 from groxy.wire.http import Outgoing
 
 UNKNOWN_OUTCOME = "upstream_unknown_outcome"
@@ -93,7 +94,12 @@ class FilmUpstream:
             raise account_gone()
         upstream = account.upstream
         status, body = await self._called(account, upstream.video_state_call(upstream_id))
-        return upstream.read_video(status, body)
+        try:
+            state = upstream.read_video(status, body)
+        except GroxyError as error:
+            conceal(account, error)
+            raise
+        return replace(state, error=concealed(account, state.error))
 
     async def cancel(self, account: Account | None, upstream_id: str) -> None:
         """Say that nobody wants the film any more, where that can be said; raises nothing."""

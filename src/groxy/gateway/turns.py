@@ -20,6 +20,7 @@ from groxy.gateway.vigil import Vigil
 from groxy.ledger.trail import OK, Attempt, Trail
 from groxy.routing.account import Account
 from groxy.routing.router import Candidate, Plan, Wanted
+from groxy.routing.secrecy import conceal
 from groxy.upstreams._base import ErrorReply
 from groxy.wire.http import Outgoing, Reply
 
@@ -108,6 +109,7 @@ class Turns:
             given = await self._vigil.attempt(ask(candidate, attempt))
             attempt.outcome = OK
         except GroxyError as error:
+            conceal(account, error)
             attempt.outcome = error.kind.value
             directory.note_failure(account, error, model)
             self._log_failure(account, error)

@@ -17,10 +17,16 @@ _SHORTEST = 6
 
 def conceal(account: Account, error: GroxyError) -> GroxyError:
     """Take an account's secrets out of an error's message and detail; return the error."""
-    for secret in _secrets_of(account):
-        error.message = _without(error.message, secret)
-        error.detail = _without(error.detail, secret)
+    error.message = concealed(account, error.message)
+    error.detail = concealed(account, error.detail)
     return error
+
+
+def concealed(account: Account, text: str) -> str:
+    """Return an upstream's words without an account's secrets."""
+    for secret in _secrets_of(account):
+        text = _without(text, secret)
+    return text
 
 
 def _secrets_of(account: Account) -> Iterator[str]:
