@@ -50,15 +50,19 @@ class Wire:
 
     async def _serve(self, reader, writer):
         self._tasks.add(asyncio.current_task())
+        ends = [writer]
         try:
-            upstream = await asyncio.open_connection("127.0.0.1", self._server_port)
+            answers, server = await asyncio.open_connection("127.0.0.1", self._server_port)
+            ends.append(server)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._pump("there", reader, upstream[1]))
-                tasks.create_task(self._pump("back", upstream[0], writer))
+                tasks.create_task(self._pump("there", reader, server))
+                tasks.create_task(self._pump("back", answers, writer))
         except* OSError:
             pass
         finally:
-            writer.close()
+            # Both, also when cancelled: an end that is still open when the loop is gone complains.
+            for end in ends:
+                end.close()
             self._tasks.discard(asyncio.current_task())
 
     async def _pump(self, way, reader, writer):
@@ -84,6 +88,8 @@ class Wire:
             for task in list(wire._tasks):
                 task.cancel()
             await asyncio.gather(*wire._tasks, return_exceptions=True)
+            # Closed ends are let go by the loop in its next turn.
+            await asyncio.sleep(0)
 
 
 @asynccontextmanager

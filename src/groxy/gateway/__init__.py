@@ -12,9 +12,9 @@
     happened: success, error, deadline, a client that left. A hold will be settled here.
  8. Only then the last bytes leave: of a whole reply all of them, of a stream its end.
 
-`pipeline` has these steps; `attempts` is step 5, with `rotation` and `hedging`; `attempt` is step 5
-and 6 for one candidate; `vigil` watches the clock and the client meanwhile. No wire JSON and no
-SQL in here.
+`pipeline` has these steps; `rounds` is step 5, with `rotation`; `attempts` does it for text, with
+`hedging`, and `turns` for media; `attempt` is step 5 and 6 for one candidate; `vigil` watches the
+clock and the client meanwhile. No wire JSON and no SQL in here.
 """
 
 from groxy.gateway.means import Call, Limits

@@ -19,6 +19,7 @@ from groxy.core.tokens import TokenCounter
 from groxy.core.usage import Usage
 from groxy.dialects._base import Asked, Dialect, EmbeddedError, StreamRelay, Tally, WholeReply
 from groxy.gateway.lanes import Lane, Lanes
+from groxy.gateway.rounds import read_refusal
 from groxy.ledger.costs import BY_UPSTREAM, attempt_cost
 from groxy.ledger.trail import NOTHING, OK, Attempt
 from groxy.routing.router import Candidate
@@ -27,7 +28,6 @@ from groxy.wire.http import Outgoing, Reply
 from groxy.wire.json import Fields, encode
 
 _MAX_REPLY_BYTES = 64 * 1024 * 1024
-_MAX_ERROR_BYTES = 64 * 1024
 _MAX_HELD_BYTES = 1024 * 1024
 """Of a stream before its first output: roles and the like, a few hundred bytes usually."""
 _OK_STATUS = 200
@@ -164,12 +164,9 @@ class AttemptRun:
             account.note_rates(candidate.target.mode, rates, time.time_ns() / 1e9)
         if reply.status != _OK_STATUS:
             try:
-                body = await _beginning_of(reply, _MAX_ERROR_BYTES)
+                raise await read_refusal(account, reply)
             finally:
                 reply.close()
-            raise upstream.read_error(
-                ErrorReply(status=reply.status, body=body, headers=reply.headers)
-            )
         self._is_cached = upstream.read_headers(reply.headers).is_cached
         return reply
 
@@ -295,13 +292,3 @@ async def _unwatched(work: Coroutine[None, None, T]) -> T:
 
 def _nobody_else() -> None:
     """No other attempt runs beside this one."""
-
-
-async def _beginning_of(reply: Reply, limit: int) -> bytes:
-    """Read as much of an error's body as can matter."""
-    body = b""
-    async for chunk in reply.chunks():
-        body += chunk
-        if len(body) >= limit:
-            break
-    return body[:limit]

@@ -1,34 +1,31 @@
-"""All attempts of one request: candidate by candidate, until one serves.
+"""All attempts at text for one request: candidate by candidate, until one serves.
 
 In: the decoded request and what is wanted of routing. Out: the reply's last bytes, or the failure
-that tells its caller most. A request waits a little for an account to become free; after a failure
-another account tries, as long as nothing has left for the client; one that takes unusually long to
-begin is hedged. Whatever happened is in the trail, and known to routing.
+that tells its caller most. Another account tries as long as nothing has left for the client
+(`rounds`); one that takes unusually long to begin is hedged. Whatever happened is in the trail,
+and known to routing.
 """
 
 import asyncio
-import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import cast
 
 import msgspec
 
-from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.errors import GroxyError
 from groxy.core.tokens import input_tokens
 from groxy.core.usage import Usage
 from groxy.dialects._base import Asked, CallersEnd, Frame
 from groxy.gateway.attempt import AttemptRun, PassOn, Question
 from groxy.gateway.lanes import Lanes
 from groxy.gateway.means import Call, Means
-from groxy.gateway.race import NoRoomError, Race
+from groxy.gateway.race import Race
+from groxy.gateway.rounds import Rounds, begin_attempt, note_failure
 from groxy.gateway.vigil import Vigil
 from groxy.ledger.costs import attempt_cost
-from groxy.ledger.trail import Route, RouteCandidate, Trail
-from groxy.routing.router import Candidate, Plan, Wanted
-from groxy.routing.secrecy import conceal
+from groxy.ledger.trail import Trail
+from groxy.routing.router import Candidate, Wanted
 
-_LOOK_AGAIN_S = 0.25
-"""While waiting for room: rests end without anybody saying so."""
 _CHARS_PER_TOKEN = 4
 _USUAL_OUTPUT_TOKENS = 2000
 """Expected of a request that names no bound, when the cost of a hedge is estimated."""
@@ -71,62 +68,14 @@ class Attempts:
         )
         if self._means.hedger.is_on:
             self._means.hedger.note_request()
-        patience = time.monotonic() + self._means.limits.capacity_wait_s
-        while True:
-            plan = await self._plan(wanted, patience)
-            self._trail.route = route_of(plan, self._means.router.strategy.value)
-            try:
-                return await self._follow(plan, question, wanted)
-            except NoRoomError:
-                # Others were quicker: look again, as long as there is time for it.
-                if time.monotonic() >= patience:
-                    message = "All accounts for this model are busy. Try again in 1 s."
-                    raise GroxyError(ErrorKind.RATE_LIMITED, message, retry_after_s=1) from None
-
-    # ------------------------------------------------------------------------------ who is asked
-
-    async def _plan(self, wanted: Wanted, patience: float) -> Plan:
-        """Return who is to be asked; wait a little if all are at a limit that will be over."""
-        means = self._means
-        while True:
-            try:
-                return means.router.plan(wanted)
-            except GroxyError as error:
-                left_s = patience - time.monotonic()
-                is_limit = error.kind is ErrorKind.RATE_LIMITED
-                # Told in whole seconds, rounded up.
-                if not is_limit or left_s <= 0.0 or (error.retry_after_s or 0.0) > left_s + 1.0:
-                    raise
-                # Its end is its place in the row, however often it looks: who came first is first.
-                room = means.directory.room(min(left_s, _LOOK_AGAIN_S), patience)
-                await self._vigil.attempt(room)
-
-    async def _follow(self, plan: Plan, question: Question, wanted: Wanted) -> bytes:
-        """Ask the candidates of a plan, one after the other."""
-        failures: list[GroxyError] = []
-        candidates = list(plan.candidates)
-        rotation = self._means.limits.rotation
-        while candidates:
-            candidate = candidates.pop(0)
-            try:
-                served, last_bytes = await self._ask(question, candidate, candidates)
-            except NoRoomError:
-                continue
-            except GroxyError as error:
-                failures.append(error)
-                status = self._trail.attempts[-1].status if self._trail.attempts else 0
-                if self.has_begun or self._vigil.is_over:
-                    raise
-                if not rotation.may_try_another(error, status):
-                    raise
-                if candidates and (pause_s := rotation.pause_s(error, len(failures))):
-                    await self._vigil.attempt(asyncio.sleep(pause_s))
-            else:
-                self._note_served(wanted, served)
-                return last_bytes
-        if not failures:
-            raise NoRoomError
-        raise most_telling(failures)
+        rounds = Rounds(self._means, self._trail, self._vigil)
+        served, last_bytes = await rounds.serve(
+            wanted,
+            lambda candidate, others: self._ask(question, candidate, others),
+            is_final=lambda: self.has_begun,
+        )
+        self._note_served(wanted, served)
+        return last_bytes
 
     async def _ask(
         self, question: Question, candidate: Candidate, others: list[Candidate]
@@ -152,18 +101,8 @@ class Attempts:
 
     def begin(self, question: Question, candidate: Candidate) -> AttemptRun:
         """Begin an attempt; raise `NoRoomError` when the account has become too busy for it."""
-        account = candidate.account
-        mode = candidate.target.mode
-        directory = self._means.directory
-        if not directory.begin(account, candidate.model_sent, mode, self._tokens):
-            raise NoRoomError
-        attempt = self._trail.begin_attempt(
-            upstream=account.upstream.name,
-            account_id=account.id,
-            model_sent=candidate.model_sent,
-        )
+        attempt = begin_attempt(self._means, self._trail, candidate, self._tokens)
         run = self.run = AttemptRun(question, candidate, attempt)
-        self._trail.upstream_dialect = candidate.dialect
         return run
 
     async def finish(self, run: AttemptRun, pass_on: PassOn) -> bytes:
@@ -173,13 +112,7 @@ class Attempts:
         try:
             last_bytes = await (run.stream(pass_on) if self._trail.is_stream else run.whole())
         except GroxyError as error:
-            conceal(account, error)
-            directory.note_failure(account, error, model)
-            if error.kind is ErrorKind.UPSTREAM_LIMITED and error.retry_after_s is None:
-                rest = account.model_rests.get(model)
-                if rest is not None:
-                    error.retry_after_s = rest.until - directory.now()
-            self._log_failure(run, error)
+            note_failure(self._means, self._trail, run.candidate, error)
             raise
         except asyncio.CancelledError:
             if run.ended_by is not None:
@@ -197,17 +130,6 @@ class Attempts:
         self._means.directory.touched.add(account)
         tally.tokens += _total(attempt.usage)
         tally.cost_ticks += attempt.cost_ticks
-
-    def _log_failure(self, run: AttemptRun, error: GroxyError) -> None:
-        account = run.candidate.account
-        self._means.log.info(
-            "attempt failed",
-            request=self._call.request_id,
-            account=account.id,
-            upstream=account.upstream.name,
-            outcome=error.kind.value,
-            detail=error.detail,
-        )
 
     def _note_served(self, wanted: Wanted, candidate: Candidate) -> None:
         attempt = self._trail.last
@@ -286,36 +208,3 @@ def _most_output(asked: Asked) -> int:
             except msgspec.MsgspecError:
                 break
     return _USUAL_OUTPUT_TOKENS
-
-
-def route_of(plan: Plan, strategy: str) -> Route:
-    """Return how a plan came about, for the trail."""
-    scores = plan.notes.scores
-    return Route(
-        strategy=strategy,
-        of=plan.of,
-        home=plan.home,
-        candidates=[
-            RouteCandidate(
-                account=one.account.id,
-                model=one.model_sent,
-                dialect=one.dialect,
-                score=scores.get(one.account.id, 0.0),
-            )
-            for one in plan.candidates
-        ],
-        passed=plan.notes.passed,
-    )
-
-
-def most_telling(failures: Sequence[GroxyError]) -> GroxyError:
-    """Return the failure that helps a caller most, when every candidate failed.
-
-    What the caller can mend comes first, then what waiting mends (the shortest wait), then the
-    last that happened.
-    """
-    for kind in (ErrorKind.UNSUPPORTED, ErrorKind.UPSTREAM_LIMITED):
-        found = [error for error in failures if error.kind is kind]
-        if found:
-            return min(found, key=lambda error: error.retry_after_s or 0.0)
-    return failures[-1]

@@ -18,7 +18,6 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.media import VideoRequest
 from groxy.core.sizes import film_size_for, read_film_size
 from groxy.dialects.videos import USUAL_SIZE, FilmAsked, FilmShown, Status
-from groxy.gateway.attempts import most_telling
 from groxy.gateway.film_orders import wanted_of
 from groxy.gateway.film_parts import first_call
 from groxy.gateway.filming import Filming
@@ -35,6 +34,7 @@ from groxy.gateway.reel import (
     read_reel,
     write_reel,
 )
+from groxy.gateway.rounds import most_telling
 from groxy.gateway.settling import settle
 from groxy.jobs.worker import LeaseLostError, Worker, now_ms
 from groxy.ledger.trail import Trail

@@ -16,7 +16,6 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.media import MediaCall, VideoRequest
 from groxy.core.preferences import NONE, Preferences
 from groxy.dialects.videos import CARRIERS
-from groxy.gateway.attempts import most_telling, route_of
 from groxy.gateway.film_parts import first_call
 from groxy.gateway.film_upstream import (
     UNKNOWN_OUTCOME,
@@ -26,6 +25,7 @@ from groxy.gateway.film_upstream import (
 )
 from groxy.gateway.means import Means
 from groxy.gateway.reel import POLLING, QUEUED, SUBMITTING, Filmed, Reel, Take
+from groxy.gateway.rounds import most_telling, route_of
 from groxy.jobs.worker import LeaseLostError, now_ms
 from groxy.routing.account import Account
 from groxy.routing.router import Candidate, Plan, Wanted

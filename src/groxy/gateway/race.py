@@ -10,11 +10,8 @@ from typing import Protocol
 
 from groxy.core.errors import GroxyError
 from groxy.gateway.attempt import AttemptRun, PassOn
+from groxy.gateway.rounds import NoRoomError
 from groxy.routing.router import Candidate
-
-
-class NoRoomError(Exception):
-    """The account took its last request while this one was on its way."""
 
 
 class Runner(Protocol):
