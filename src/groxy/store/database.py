@@ -20,7 +20,7 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.store import tables
 from groxy.store.patience import patient_connection
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """The newest migration; a test keeps it in step with `migrations/versions`."""
 TIMEOUT_S = 10.0
 """How long a transaction may take, with the wait for a connection."""

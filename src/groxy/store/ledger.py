@@ -1,0 +1,149 @@
+"""The ledger: lines of money, double entry, append only, and the balances that they add up to.
+
+In: entries. Out: the same on disk, exactly once, with the balances that they move, in one
+transaction; what the balances are then. An entry's id is that of its cause (a request, a code, a
+payment), so that nothing is entered twice: the database refuses a second line of the same id, and
+every change of a line. Amounts are ticks, and positive; the side tells which way they go.
+
+The sides (`debit` gives, `credit` gets):
+
+    user:<id>       what a user may spend still
+    house           keys that belong to nobody pay from here
+    sales           what callers were charged
+    costs           what upstreams cost
+    upstream:<id>   what an account's owner is owed
+    gifts, codes, adjustments, stripe   where credits come from
+
+Balances are kept of users (`user:<id>`), and of what a key has spent, as a negative number, in all
+(`spend:<key>:total`) and by day, week and month (`spend:<key>:day:2026-11-25`), as its caps need
+them. All others are the sum of their lines.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from groxy.store import tables
+from groxy.store.database import Database, bump
+
+BALANCES = "balances"
+"""The revision name of moves beside requests."""
+HOUSE, SALES, COSTS = "house", "sales", "costs"
+
+
+class Kind(Enum):
+    """What an entry is."""
+
+    CHARGE = "charge"
+    COST = "cost"
+    GRANT = "grant"
+    REDEEM = "redeem"
+    TOPUP = "topup"
+    REFUND = "refund"
+    ADJUST = "adjust"
+
+
+class Entry(NamedTuple):
+    """One line of money. The fields are the columns, in order."""
+
+    id: str
+    at_ms: int
+    kind: str
+    debit: str
+    credit: str
+    ticks: int
+    user_id: str
+    """Whose balance it moves; empty for nobody's."""
+    key_id: str
+    request_id: str
+    note: str
+
+
+class Move(NamedTuple):
+    """By how much a balance is moved."""
+
+    name: str
+    ticks: int
+    until_ms: int | None = None
+    """When nobody asks for that balance any more."""
+
+
+Balances = Mapping[str, tuple[int, int]]
+"""Ticks and seq of balances, by name."""
+
+
+def user_side(user_id: str) -> str:
+    """Return a user's side of an entry, which is the name of the balance too."""
+    return f"user:{user_id}"
+
+
+def upstream_side(account_id: str) -> str:
+    """Return the side of what an account's owner is owed."""
+    return f"upstream:{account_id}"
+
+
+def moves_of(entries: Iterable[Entry]) -> dict[str, int]:
+    """Return by how much entries move the balances of users."""
+    moves: dict[str, int] = {}
+    for entry in entries:
+        for side, ticks in ((entry.debit, -entry.ticks), (entry.credit, entry.ticks)):
+            if side.startswith("user:"):
+                moves[side] = moves.get(side, 0) + ticks
+    return moves
+
+
+async def balances_of(database: Database, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Return ticks and seq of balances; (0, 0) for those that nothing was moved of yet."""
+    columns = tables.balances.c
+    query = sa.select(columns.name, columns.ticks, columns.seq).where(columns.name.in_(names))
+    async with database.transaction() as connection:
+        rows = await connection.execute(query)
+        found = {row.name: (row.ticks, row.seq) for row in rows}
+    return {name: found.get(name, (0, 0)) for name in names}
+
+
+async def balances_since(
+    database: Database, revision: int
+) -> tuple[int, dict[str, tuple[int, int]]]:
+    """Return the newest revision, and the balances that were moved beside requests since one."""
+    columns = tables.balances.c
+    query = sa.select(columns.name, columns.ticks, columns.seq, columns.revision)
+    query = query.where(columns.revision > revision)
+    async with database.transaction() as connection:
+        rows = (await connection.execute(query)).all()
+    newest = max((row.revision for row in rows), default=revision)
+    return newest, {row.name: (row.ticks, row.seq) for row in rows}
+
+
+async def enter(
+    connection: AsyncConnection, entries: Sequence[Entry]
+) -> dict[str, tuple[int, int]]:
+    """Enter lines beside requests (grants, codes, payments), inside a transaction of the caller's.
+
+    Returns the balances moved. Every process learns of them within a second. Raises SQLAlchemy's
+    `IntegrityError` for an id that is in the books already: its cause was entered before.
+    """
+    revision = await bump(connection, BALANCES)
+    await connection.execute(sa.insert(tables.entries), [entry._asdict() for entry in entries])
+    moved: dict[str, tuple[int, int]] = {}
+    for name, ticks in sorted(moves_of(entries).items()):
+        row = (await connection.execute(_MOVE, {"name": name, "ticks": ticks})).one()
+        moved[name] = (row.ticks, row.seq)
+        columns = tables.balances.c
+        told = sa.update(tables.balances).where(columns.name == name).values(revision=revision)
+        await connection.execute(told)
+    return moved
+
+
+MOVE_SQL = (
+    "INSERT INTO balances (name, ticks, seq, revision, until_ms) "
+    "VALUES ({0}, {1}, 1, 0, {2}) ON CONFLICT (name) DO UPDATE SET "
+    "ticks = balances.ticks + excluded.ticks, seq = balances.seq + 1 "
+    "RETURNING ticks, seq"
+)
+"""Moves one balance; SQLite and PostgreSQL say it alike. To be filled with three placeholders."""
+
+_MOVE = sa.text(MOVE_SQL.format(":name", ":ticks", "NULL"))
