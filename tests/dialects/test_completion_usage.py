@@ -352,3 +352,42 @@ def test_xais_own_counting_is_written_alike_where_it_is_wanted():
     raw = json.dumps(XAI_USAGE).encode()
     assert is_written_alike(READ_XAI_USAGE, raw, Counting.XAI)
     assert not is_written_alike(READ_XAI_USAGE, raw, Counting.OPENAI)
+
+
+# ----------------------------------------------------------------------- tools of the upstream
+
+
+def _calls(**fields: Any) -> int:
+    usage = read_usage(_raw(**fields), PLAIN)
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens) == (10, 4)
+    return usage.tool_calls
+
+
+def test_calls_of_the_upstreams_tools_are_added_up_but_for_those_that_cost_tokens_only():
+    by_tool = {
+        "web_search_calls": 2,
+        "x_search_calls": 1,
+        "mcp_calls": 5,
+        "file_search_calls": None,
+    }
+
+    assert _calls(server_side_tool_usage_details=by_tool, num_server_side_tools_used=9) == 3
+
+
+def test_where_no_tool_is_named_the_plain_number_counts():
+    assert _calls(num_server_side_tools_used=4, server_side_tool_usage_details=None) == 4
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"num_sources_used": 7}, {"num_server_side_tools_used": None}]
+)
+def test_who_tells_of_no_tools_ran_none(said):
+    assert _calls(**said) == 0
+
+
+@pytest.mark.parametrize("odd", [-1, 1.5, True, "3", [], {"a": []}, 10**6, 2**70])
+def test_nonsense_about_tools_is_no_call_and_spoils_no_count(odd):
+    assert _calls(num_server_side_tools_used=odd) == 0
+    assert _calls(server_side_tool_usage_details={"web_search_calls": odd}) == 0
+    assert _calls(server_side_tool_usage_details=[odd]) == 0

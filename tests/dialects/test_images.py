@@ -13,6 +13,8 @@ from groxy.dialects.images import (
     form_body,
     read_images,
 )
+from groxy.upstreams._openrouter_media import openrouter_image_call
+from groxy.upstreams._xai_media import xai_image_call
 
 URI = "data:image/png;base64,AAAA"
 
@@ -185,3 +187,26 @@ def test_as_a_dialect_it_reads_requests_and_writes_errors():
     assert DIALECT.encode_stream_error(error).startswith(b"data: ")
     with pytest.raises(GroxyError):
         DIALECT.outgoing(asked, model="m", effort=None, stream=False)
+
+
+def test_max_cost_is_read_from_json_and_from_forms():
+    assert read(max_cost=0.05).request.max_cost_ticks == 500_000_000
+    assert read(max_cost=None).request.max_cost_ticks is None
+    assert read().request.max_cost_ticks is None
+    form = form_body({"model": ["m"], "prompt": ["a cat"], "max_cost": ["0.05"]})
+    assert read_images(form, is_edit=False).request.max_cost_ticks == 500_000_000
+
+
+@pytest.mark.parametrize("trick", [-1, 0, True, "NaN", "1e3", "", "1,5", 2**63, [1], {}])
+def test_a_max_cost_that_is_no_amount_is_refused(trick):
+    assert error_of(max_cost=trick).param == "max_cost"
+
+
+def test_no_upstream_is_told_of_max_cost():
+    request = read(max_cost=7.25).request
+    for call in (xai_image_call(request, "grok"), openrouter_image_call(request, "x-ai/g")):
+        assert b"max_cost" not in call.body
+        assert b"7.25" not in call.body
+    assert (
+        "max_cost" not in DIALECT.decode_request(b'{"model":"m","prompt":"p","max_cost":1}').fields
+    )

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
+from openai.types import Completion
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.events import (
@@ -22,6 +23,10 @@ from groxy.core.events import (
 from groxy.core.usage import Usage
 from groxy.dialects._base import EmbeddedError, Tally
 from groxy.dialects._translation import StopTexts, TranslatedReply, TranslatedStream, note
+from tests.dialects.chat import streams as chat
+from tests.dialects.messages import streams as messages
+from tests.dialects.responses import streams as responses
+from tests.interop.test_hostile import ENDS, LANES, end_of, recorded, relay_of, spoiled
 
 STARTED = Started(reply_id="r1", model_served="grok-4.3", created=1)
 USAGE = UsageReported(usage=Usage(input_tokens=3, output_tokens=2))
@@ -202,3 +207,120 @@ def test_a_stream_that_is_cut_is_complete_and_done() -> None:
     assert written == b"one "
     assert stream.is_complete
     assert stream.is_done
+
+
+# ------------------------------------------------------------------------------------------- cuts
+
+
+class Ends(Notes):
+    """An encoder that writes text, and why each choice ended."""
+
+    def feed(self, event: Event) -> bytes:
+        if isinstance(event, Finished):
+            return b"<%d %s>" % (event.choice, event.reason.value.encode())
+        return super().feed(event)
+
+
+def begun(*events: Event, stop: tuple[str, ...] = ()) -> tuple[TranslatedStream, bytes]:
+    """A stream that goes on after these events."""
+    stream = TranslatedStream(Script(*events, STOP), Ends(), stop)
+    return stream, b"".join(stream.feed(b".") for _ in events)
+
+
+def test_a_cut_ends_each_open_choice_for_its_length() -> None:
+    stream, _ = begun(
+        STARTED,
+        TextDelta(text="a"),
+        TextDelta(text="b", choice=1),
+        Finished(reason=FinishReason.STOP, choice=1),
+        ToolCallDelta(index=0, arguments="{", call_id="c1", name="look", choice=2),
+    )
+    assert stream.cut() == b"<0 length><2 length>"
+    assert (stream.is_complete, stream.is_done) == (True, True)
+    assert stream.tally.finish_reason == "length"
+    assert stream.finish(USAGE.usage) == b"|5"
+
+
+def test_a_cut_before_any_choice_ends_the_first() -> None:
+    stream, _ = begun(STARTED)
+    assert stream.cut() == b"<0 length>"
+
+
+def test_text_held_back_for_a_stop_text_leaves_with_the_cut() -> None:
+    stream, written = begun(STARTED, TextDelta(text="ab EN"), stop=("END",))
+    assert written == b"ab "
+    assert stream.cut() == b"EN<0 length>"
+
+
+def test_what_comes_after_a_cut_is_not_passed_on() -> None:
+    stream, _ = begun(STARTED, TextDelta(text="a"))
+    stream.cut()
+    assert stream.feed(b".") == b""
+    assert stream.close() == b""
+    assert stream.cut() == b""
+
+
+def test_a_choice_that_ended_keeps_its_reason_when_cut() -> None:
+    stream, _ = begun(STARTED, TextDelta(text="a"), Finished(reason=FinishReason.TOOL_CALLS))
+    assert stream.cut() == b""
+    assert stream.is_complete
+    assert stream.tally.finish_reason == "tool_calls"
+
+
+def test_a_cut_does_not_make_a_failure_a_success() -> None:
+    stream, _ = begun(STARTED, TextDelta(text="a"), Failed(error=BROKEN))
+    assert stream.cut() == b""
+    assert not stream.is_complete
+
+
+def _reasons(caller: str, sent: bytes) -> list[str]:
+    """Why a reply ended, as a strict client of its dialect reads it."""
+    match caller:
+        case "chat":
+            return [one.finish for one in chat.heard_from(sent).values()]
+        case "responses":
+            details = responses.final(sent)["incomplete_details"]
+            return [details["reason"] if details else "stop"]
+        case "messages":
+            return [messages.heard(sent)["stop_reason"]]
+        case _:
+            chunks = chat.chunks_of(sent)
+            last = chunks[-1:]
+            assert all(Completion.model_validate(one, strict=True) for one in last)
+            return [one["choices"][0]["finish_reason"] for one in last]
+
+
+@pytest.mark.parametrize("tools", [True, False])
+@pytest.mark.parametrize(("caller", "speaks"), LANES)
+def test_on_every_lane_clients_can_read_a_reply_that_was_cut_anywhere(
+    caller: str, speaks: str, tools: bool
+) -> None:
+    sent = recorded(speaks, stream=True, tools=tools)
+    most = "max_output_tokens" if caller == "responses" else "max_tokens"
+    reasons: set[str] = set()
+    for at in range(0, len(sent), max(len(sent) // 25, 1)):
+        relay = relay_of(caller, speaks)
+        passed = relay.feed(sent[:at]) + relay.cut()
+        assert relay.is_complete
+        reasons |= set(_reasons(caller, passed + relay.finish(USAGE.usage)))
+    expected = "length" if caller in ("chat", "completions") else most
+    assert expected in reasons
+    assert reasons <= {expected, "tool_calls", "tool_use", "end_turn", "stop"}
+
+
+@pytest.mark.parametrize(("caller", "speaks"), LANES)
+def test_a_spoiled_stream_can_be_cut_anywhere_and_never_raises(caller: str, speaks: str) -> None:
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(spoiled(speaks))
+    def check(chunks: list[bytes]) -> None:
+        relay = relay_of(caller, speaks)
+        passed = b"".join(relay.feed(chunk) for chunk in chunks[:-1])
+        if relay.is_complete:
+            return  # Its usage may still come.
+        passed += relay.cut()
+        assert relay.is_complete == (relay.failure is None)
+        assert (passed + end_of(relay)).endswith(ENDS) or relay.failure is not None
+        assert relay.cut() == b""
+        assert relay.feed(chunks[-1]) == b""
+
+    check()

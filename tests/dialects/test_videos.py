@@ -16,6 +16,8 @@ from groxy.dialects.videos import (
     form_body,
     read_film,
 )
+from groxy.upstreams._openrouter_media import openrouter_video_call
+from groxy.upstreams._xai_media import xai_video_call
 
 PICTURE = "data:image/png;base64,AAAA"
 LINK = "https://example.com/a.png"
@@ -222,3 +224,25 @@ def test_xais_states_are_told_in_its_words():
 def test_what_is_deleted_is_told_as_openai_tells_it():
     told = {"id": "video_1", "object": "video.deleted", "deleted": True}
     assert json.loads(encode_deleted("video_1")) == told
+
+
+def test_max_cost_is_read_from_json_and_from_forms():
+    assert read(max_cost=0.05).request.max_cost_ticks == 500_000_000
+    assert read(max_cost=None).request.max_cost_ticks is None
+    assert read().request.max_cost_ticks is None
+    form = form_body({"model": ["m"], "prompt": ["a cat"], "max_cost": ["0.05"]})
+    assert read_film(form).request.max_cost_ticks == 500_000_000
+
+
+@pytest.mark.parametrize("trick", [-1, 0, True, "NaN", "1e3", "", "1,5", 2**63, [1], {}])
+def test_a_max_cost_that_is_no_amount_is_refused(trick):
+    with pytest.raises(GroxyError) as caught:
+        read(max_cost=trick)
+    assert caught.value.param == "max_cost"
+
+
+def test_no_upstream_is_told_of_max_cost():
+    request = read(max_cost=7.25).request
+    for call in (xai_video_call(request, "grok"), openrouter_video_call(request, "x-ai/g")):
+        assert b"max_cost" not in call.body
+        assert b"7.25" not in call.body

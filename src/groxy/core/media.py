@@ -27,6 +27,8 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
     mask: str = ""
     """What of the first picture is to be changed, as a data URI."""
     user: str = ""
+    max_cost_ticks: int | None = None
+    """The most that the caller wants to pay; no upstream is told."""
 
     @property
     def is_edit(self) -> bool:
@@ -68,6 +70,8 @@ class VideoRequest(msgspec.Struct, frozen=True, kw_only=True):
     images: tuple[str, ...] = ()
     """References, as data URIs; the first one is the first frame where the upstream has that."""
     user: str = ""
+    max_cost_ticks: int | None = None
+    """The most that the caller wants to pay; no upstream is told."""
 
 
 class FilmStatus(Enum):

@@ -53,6 +53,20 @@ class Asked:
     preferences: Preferences = NONE
     wants_cost: bool = False
     """True when usage is to tell what it cost (OpenRouter's `usage.include`)."""
+    max_cost_ticks: int | None = None
+    """The most that the caller wants to pay; it said so in `max_cost`, which `fields` has not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputBound:
+    """What bounds the cost of a reply, as its request says it."""
+
+    choices: int = 1
+    """How many answers are made, each as long as `max_tokens` lets it."""
+    max_tokens: int | None = None
+    """Tokens of one choice at most; None when the caller named no number."""
+    server_tools: int = 0
+    """Tools on offer that the upstream runs itself, such as a search; each call may cost."""
 
 
 _OPENING_CHARS = 4096
@@ -182,6 +196,14 @@ class StreamRelay(Protocol):
         """Return the stream's last bytes, with `usage` where the caller asked for it."""
         ...
 
+    def cut(self) -> bytes:
+        """End the reply here, between two feeds: its budget is used up, what was sent stands.
+
+        Only `finish`, or `fail`, may follow. Returns what has to leave before it. The reply is then
+        complete and ended for its length; one that had come to its own end keeps that.
+        """
+        ...
+
     def fail(self, error: GroxyError) -> bytes:
         """Return the last bytes of a stream that broke off after it had begun."""
         ...
@@ -290,6 +312,17 @@ class Dialect(Protocol):
 
     def prompt_text(self, asked: Asked) -> str:
         """Return all text of the request, for counting when the upstream reports no usage."""
+        ...
+
+    def bound_of(self, asked: Asked) -> OutputBound:
+        """Return what bounds the output, on whichever lane the request travels."""
+        ...
+
+    def bounded(self, asked: Asked, max_tokens: int) -> Asked:
+        """Return the same request with at most so many tokens for each choice, never more.
+
+        `asked` itself stays as it is.
+        """
         ...
 
     def outgoing(self, asked: Asked, *, model: str, effort: str | None, stream: bool) -> Fields:

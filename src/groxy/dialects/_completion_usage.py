@@ -1,18 +1,26 @@
 """Usage in the words of chat and completions: the only place that reads and writes those.
 
 OpenAI counts reasoning inside `completion_tokens`; xAI leaves it out (see `_bills`). Callers get
-OpenAI's way, unless the operator wants xAI's.
+OpenAI's way, unless the operator wants xAI's. Calls of tools that the upstream runs have the same
+words in Responses, which reads them from here.
 """
 
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from groxy.core.money import usd_from_ticks
 from groxy.core.usage import Usage, clamped
 from groxy.dialects._base import Counting, UsageRules
 from groxy.dialects._bills import ABSURD_TOKENS, Billed, bill_of, is_reasoning_apart
 from groxy.wire.json import UNREADABLE, decode_any
+
+_NOTHING = Raw(b"")
+_NO_JSON = (b"", b"null")
+_FREE_CALLS = frozenset({"mcp_calls"})
+_ABSURD_CALLS = 100_000
+"""No reply has so many; a larger count is noise."""
 
 
 class _PromptDetails(msgspec.Struct):
@@ -24,7 +32,14 @@ class _CompletionDetails(msgspec.Struct):
     reasoning_tokens: int | None = None
 
 
-class _Usage(Billed):
+class ToolsBilled(Billed):
+    """What xAI tells of tools that it ran itself; raw, so that nonsense there spoils nothing."""
+
+    num_server_side_tools_used: Raw = _NOTHING
+    server_side_tool_usage_details: Raw = _NOTHING
+
+
+class _Usage(ToolsBilled):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
@@ -33,6 +48,29 @@ class _Usage(Billed):
 
 
 _decoder = msgspec.json.Decoder(_Usage)
+_count_decoder = msgspec.json.Decoder(int)
+_counts_decoder = msgspec.json.Decoder(dict[str, int | None])
+
+
+def tool_calls_of(wire: ToolsBilled) -> int:
+    """Return how many calls of its own tools an upstream bills; 0 when it tells nothing sensible.
+
+    xAI counts the billable ones by tool; calls of a remote MCP server cost tokens only. The plain
+    number, which may count failed ones too, is for replies without those (docs.x.ai, tool usage
+    details and pricing, 2026-08). Sources (`num_sources_used`) are no calls.
+    """
+    try:
+        if bytes(wire.server_side_tool_usage_details) not in _NO_JSON:
+            by_tool = _counts_decoder.decode(wire.server_side_tool_usage_details)
+            counts = [count or 0 for name, count in by_tool.items() if name not in _FREE_CALLS]
+        elif bytes(wire.num_server_side_tools_used) not in _NO_JSON:
+            counts = [_count_decoder.decode(wire.num_server_side_tools_used)]
+        else:
+            return 0
+    except UNREADABLE:
+        return 0
+    total = sum(counts)
+    return total if min(counts, default=0) >= 0 and total <= _ABSURD_CALLS else 0
 
 
 def read_usage(raw: bytes | msgspec.Raw, rules: UsageRules) -> Usage | None:
@@ -58,6 +96,7 @@ def read_usage(raw: bytes | msgspec.Raw, rules: UsageRules) -> Usage | None:
             image_tokens=(prompt_details.image_tokens if prompt_details else None) or 0,
             output_tokens=completion,
             reasoning_tokens=reasoning,
+            tool_calls=tool_calls_of(wire),
             cost_ticks=bill_of(wire, rules),
         )
     )

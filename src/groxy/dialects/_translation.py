@@ -38,6 +38,10 @@ class TranslatedStream:
         self._encoder = encoder
         self._stops = StopTexts(stop) if stop else None
         self._usage: Usage | None = None
+        self._open: set[int] = set()
+        """The choices that began and have not ended."""
+        self._is_spent = False
+        """True once it was ended for its budget."""
 
     @property
     def record(self) -> bytes:
@@ -46,7 +50,7 @@ class TranslatedStream:
 
     @property
     def is_complete(self) -> bool:
-        """True once the reply came to its proper end, or to a stop text."""
+        """True once the reply came to its proper end, to a stop text or the end of its budget."""
         return self.failure is None and (self._decoder.is_complete or self._is_cut)
 
     @property
@@ -56,7 +60,7 @@ class TranslatedStream:
 
     @property
     def _is_cut(self) -> bool:
-        return self._stops is not None and self._stops.is_cut
+        return self._is_spent or (self._stops is not None and self._stops.is_cut)
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what `chunk` has for the caller."""
@@ -78,12 +82,26 @@ class TranslatedStream:
         """Return the stream's last bytes."""
         return self._encoder.finish(usage)
 
+    def cut(self) -> bytes:
+        """End the choices that are open for their length; text held back for stop texts leaves."""
+        if self.failure is not None or self.is_complete:
+            return b""
+        self._is_spent = True
+        ended = sorted(self._open) or ([] if self.tally.finish_reason else [0])
+        ends = [Finished(reason=FinishReason.LENGTH, choice=choice) for choice in ended]
+        return self._written(ends if self._stops is None else self._stops.cut(ends))
+
     def fail(self, error: GroxyError) -> bytes:
         """Return the last bytes of a stream that broke off."""
         return self._encoder.fail(error)
 
     def _write(self, events: Iterable[Event]) -> bytes:
-        events = events if self._stops is None else self._stops.cut(events)
+        written = self._written(events if self._stops is None else self._stops.cut(events))
+        if self.failure is None and not self._is_cut:
+            self.failure = self._decoder.failure
+        return written
+
+    def _written(self, events: Iterable[Event]) -> bytes:
         written: list[bytes] = []
         for event in events:
             if isinstance(event, Failed):
@@ -91,10 +109,12 @@ class TranslatedStream:
                 break
             if isinstance(event, UsageReported):
                 self._usage = event.usage
+            elif isinstance(event, Finished):
+                self._open.discard(event.choice)
+            elif not isinstance(event, Started):
+                self._open.add(event.choice)
             note(event, self.tally)
             written.append(self._encoder.feed(event))
-        if self.failure is None and not self._is_cut:
-            self.failure = self._decoder.failure
         return b"".join(written)
 
 

@@ -14,8 +14,9 @@ from msgspec import Meta, Raw
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.usage import Usage
 from groxy.dialects import _openai
-from groxy.dialects._base import Asked, EmbeddedError, Frame, Tally, UsageRules
+from groxy.dialects._base import Asked, EmbeddedError, Frame, OutputBound, Tally, UsageRules
 from groxy.dialects._bills import ABSURD_TOKENS, Billed, bill_of
+from groxy.dialects._bounds import open_body
 from groxy.dialects._embedded import failure_in, is_there
 from groxy.wire.json import (
     UNREADABLE,
@@ -90,7 +91,18 @@ class EmbeddingsDialect:
         """Check a caller's body; raise `GroxyError` that names the field at fault."""
         read = decode_json(body, _body_decoder)
         _inputs_of(read)
-        return Asked(model=read.model, stream=False, fields=decode_fields(body))
+        fields, max_cost_ticks = open_body(body)
+        return Asked(model=read.model, stream=False, fields=fields, max_cost_ticks=max_cost_ticks)
+
+    def bound_of(self, asked: Asked) -> OutputBound:
+        """Return that vectors have no tokens of output."""
+        del asked
+        return OutputBound(max_tokens=0)
+
+    def bounded(self, asked: Asked, max_tokens: int) -> Asked:
+        """Return the request as it is: there is nothing to bound."""
+        del max_tokens
+        return asked
 
     def wanted(self, asked: Asked) -> Wanted:
         """Decode the request all the way."""

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Raw
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.media import ImageRequest
 from groxy.core.sizes import KNOWN_RATIOS, KNOWN_RESOLUTIONS, read_size
 from groxy.dialects import _openai
-from groxy.dialects._base import Asked, Frame, UsageRules
+from groxy.dialects._base import Asked, Frame, OutputBound, UsageRules
+from groxy.dialects._bounds import open_body, read_max_cost
 from groxy.wire.json import Fields, decode_fields, decode_request as decode_json, encode
 from groxy.wire.sse import KEEPALIVE
 
@@ -80,6 +81,7 @@ class _Body(msgspec.Struct):
     image: _Text | _Reference | list[_Text | _Reference] | None = None
     images: list[_Text | _Reference] | None = None
     mask: _Text | _Reference | None = None
+    max_cost: Raw = Raw(b"null")
 
 
 _decoder = msgspec.json.Decoder(_Body)
@@ -141,6 +143,7 @@ def read_images(body: bytes, *, is_edit: bool) -> ImagesAsked:
         images=tuple(reference for _, reference in references),
         mask="" if wire.mask is None else _reference(wire.mask, "mask"),
         user=wire.user or "",
+        max_cost_ticks=read_max_cost(wire.max_cost),
     )
     return ImagesAsked(
         request=request,
@@ -296,7 +299,20 @@ class ImagesDialect:
     def decode_request(self, body: bytes) -> Asked:
         """Check a caller's body; raise `GroxyError` that names the field at fault."""
         read = read_images(body, is_edit=False)
-        return Asked(model=read.request.model, stream=False, fields=decode_fields(body))
+        fields, max_cost_ticks = open_body(body)
+        return Asked(
+            model=read.request.model, stream=False, fields=fields, max_cost_ticks=max_cost_ticks
+        )
+
+    def bound_of(self, asked: Asked) -> OutputBound:
+        """Return that pictures have no tokens of output: they are paid by the piece."""
+        del asked
+        return OutputBound(max_tokens=0)
+
+    def bounded(self, asked: Asked, max_tokens: int) -> Asked:
+        """Return the request as it is: there is nothing to bound."""
+        del max_tokens
+        return asked
 
     def prompt_text(self, asked: Asked) -> str:
         """Return what the pictures are to show."""

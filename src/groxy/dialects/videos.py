@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.media import VideoRequest
@@ -20,6 +20,7 @@ from groxy.core.sizes import (
     film_size_for,
     read_film_size,
 )
+from groxy.dialects._bounds import read_max_cost
 from groxy.wire.json import decode_request as decode_json, encode
 
 CARRIERS = ("videos",)
@@ -73,6 +74,7 @@ class _Body(msgspec.Struct):
     image: _Given | list[_Given] | None = None
     images: list[_Given] | None = None
     reference_images: list[_Given] | None = None
+    max_cost: Raw = Raw(b"null")
 
 
 _decoder = msgspec.json.Decoder(_Body)
@@ -131,6 +133,7 @@ def read_film(body: bytes, *, form: Form = "openai") -> FilmAsked:
             preset=preset_of(wire.preset),
             images=tuple(reference for _, reference in references),
             user=wire.user or "",
+            max_cost_ticks=read_max_cost(wire.max_cost),
         ),
         size=size or film_size_for(ratio, resolution),
         params=tuple(param for param, _ in references),

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletionChunk
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.usage import Usage
@@ -971,3 +973,97 @@ def test_unknown_fields_survive_every_mend(events):
         assert got["choices"][0]["extra"] == sent["choices"][0]["extra"]
         before, after = sent["choices"][0]["delta"], got["choices"][0]["delta"]
         assert ("extra" in after, after.get("extra")) == ("extra" in before, before.get("extra"))
+
+
+# ------------------------------------------------------------------------------------------- cuts
+
+
+def _cut(*pieces: bytes, wants_usage: bool = False) -> tuple[ChatRelay, bytes]:
+    relay = ChatRelay(wants_usage=wants_usage, rules=UsageRules())
+    passed = b"".join([relay.feed(piece) for piece in pieces])
+    passed += relay.cut()
+    return relay, passed + relay.finish(READ_OPENAI_USAGE)
+
+
+def test_a_cut_ends_the_choice_for_its_length_and_nothing_that_was_sent_is_lost():
+    relay, sent = _cut(begins() + says("Hel"), says("lo"))
+    one = heard_from(sent)[0]
+    assert (one.text, one.finish) == ("Hello", "length")
+    assert data_of(sent)[-1] == b"[DONE]"
+    assert relay.is_complete
+    assert relay.is_done
+    assert relay.tally.finish_reason == "length"
+
+
+def test_a_cut_tells_usage_to_who_asked_for_it():
+    _, sent = _cut(begins() + says("Hel", usage=OPENAI_USAGE), wants_usage=True)
+    last = chunks_of(sent)[-1]
+    assert last["choices"] == []
+    assert last["usage"].items() >= OPENAI_USAGE.items()
+
+
+def test_a_cut_ends_every_choice_that_began_and_leaves_ends_alone():
+    _, sent = _cut(
+        begins() + says("a") + ends("stop"),
+        event(chunk(choice({"role": "assistant", "content": "b"}, index=1))),
+        event(chunk(choice({"role": "assistant", "content": "c"}, index=3))),
+    )
+    finishes = {index: one.finish for index, one in heard_from(sent).items()}
+    assert finishes == {0: "stop", 1: "length", 3: "length"}
+
+
+def test_a_cut_inside_a_tool_call_is_one_for_length():
+    first = call('{"ci', "get_weather", index=0, id="c1", type="function")
+    _, sent = _cut(begins() + calls(first))
+    one = heard_from(sent)[0]
+    assert (one.calls[0]["arguments"], one.finish) == ('{"ci', "length")
+
+
+def test_what_comes_after_a_cut_is_not_passed_on():
+    relay = ChatRelay(wants_usage=False, rules=UsageRules())
+    relay.feed(begins() + says("a"))
+    relay.cut()
+    assert relay.feed(says("b") + ends()) == b""
+    assert relay.close() == b""
+    assert relay.tally.output == ["a"]
+
+
+def test_a_cut_after_the_end_changes_nothing():
+    relay, sent = _cut(begins() + says("a") + ends("stop"))
+    assert heard_from(sent)[0].finish == "stop"
+    assert relay.tally.finish_reason == "stop"
+
+
+def test_a_cut_does_not_make_a_failure_a_success():
+    relay = ChatRelay(wants_usage=False, rules=UsageRules())
+    relay.feed(begins() + GARBAGE + b'"}}]}\n\n')
+    assert relay.failure is not None
+    assert relay.cut() == b""
+    assert not relay.is_complete
+
+
+def test_a_stream_that_was_cut_can_still_fail():
+    relay = ChatRelay(wants_usage=False, rules=UsageRules())
+    relay.feed(begins() + says("a"))
+    relay.cut()
+    last = relay.fail(GroxyError(ErrorKind.INTERNAL, "No."))
+    assert b'"error"' in last
+    assert b"[DONE]" not in last
+
+
+@given(st.integers(0, 2000))
+def test_the_official_client_follows_a_cut_anywhere(at: int):
+    first = call('{"ci', "get_weather", index=0, id="c1", type="function")
+    whole = begins() + says("Hi") + says(" there") + calls(first) + calls(call('ty":1}', index=0))
+    at %= len(whole)
+    relay = ChatRelay(wants_usage=True, rules=UsageRules())
+    passed = relay.feed(whole[:at])
+    sent = passed + relay.cut() + relay.finish(READ_OPENAI_USAGE)
+    state = ChatCompletionStreamState()
+    for one in chunks_of(sent):
+        state.handle_chunk(ChatCompletionChunk.model_validate(one, strict=True))
+    # Its `get_final_completion` raises for every reply that was cut, an upstream's own too.
+    made = state.current_completion_snapshot
+    assert [choice.finish_reason for choice in made.choices] == ["length"] * bool(passed)
+    assert made.usage is not None
+    assert made.usage.completion_tokens == 4

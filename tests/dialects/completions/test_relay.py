@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+from openai.types import Completion
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.usage import Usage
@@ -180,3 +181,42 @@ def test_any_split_of_a_stream_gives_the_same_bytes_and_the_same_tally(events, d
     pieces = [stream[a:b] for a, b in pairwise([0, *cuts, len(stream)])]
     (split, passed), (whole, expected) = _relayed(*pieces), _relayed(stream)
     assert (passed, split.tally, split.is_complete) == (expected, whole.tally, whole.is_complete)
+
+
+# ------------------------------------------------------------------------------------------- cuts
+
+
+def test_a_cut_ends_the_open_choices_for_their_length():
+    relay = _relay(wants_usage=True)
+    relay.feed(_says("a") + _says("b", "stop", index=1) + _says("c", index=2))
+    assert relay.cut() == b""
+    assert (relay.is_complete, relay.is_done) == (True, True)
+    assert relay.tally.finish_reason == "length"
+    *ends, usage = _last(relay)
+    told = [(one["choices"][0]["index"], one["choices"][0]["finish_reason"]) for one in ends]
+    assert told == [(0, "length"), (2, "length")]
+    assert usage["usage"].items() >= USAGE.items()
+    assert all(Completion.model_validate(one, strict=True) for one in [*ends, usage])
+
+
+def test_what_comes_after_a_cut_is_not_passed_on():
+    relay = _relay()
+    relay.feed(_says("a"))
+    relay.cut()
+    assert relay.feed(_says("b", "stop") + DONE) == b""
+    assert relay.tally.output == ["a"]
+
+
+def test_a_cut_after_the_end_changes_nothing():
+    relay = _relay()
+    relay.feed(_says("a", "stop"))
+    relay.cut()
+    assert relay.tally.finish_reason == "stop"
+    assert relay.finish(READ_USAGE) == DONE
+
+
+def test_a_cut_does_not_make_a_failure_a_success():
+    relay = _relay()
+    relay.feed(_says("a") + GARBAGE)
+    relay.cut()
+    assert not relay.is_complete

@@ -9,8 +9,9 @@ from hypothesis import given, strategies as st
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.parts import Text
 from groxy.core.request import Message, Options, Role
-from groxy.dialects._base import Asked
+from groxy.dialects._base import Asked, OutputBound
 from groxy.dialects.completions.request import (
+    bound_of,
     canonical,
     decode_request,
     outgoing,
@@ -272,3 +273,9 @@ def test_any_json_is_refused_or_can_be_sent_and_counted(value):
         return
     assert isinstance(prompt_text(asked), str)
     assert outgoing(asked, model="m", stream=True).keys() >= {"model", "prompt"}
+
+
+def test_every_prompt_of_a_list_gets_all_its_choices():
+    body = {"model": "m", "prompt": ["a", "b", "c"], "n": 2, "best_of": 2, "max_tokens": 5}
+    asked = decode_request(json.dumps(body).encode())
+    assert bound_of(asked) == OutputBound(choices=6, max_tokens=5)

@@ -367,3 +367,88 @@ def test_the_name_of_an_event_cannot_begin_another_one(end):
     relay = MessagesRelay(RULES, frame())
     written = relay.feed(begins() + event(name, named=False))
     assert b"message_stop" not in written
+
+
+# ------------------------------------------------------------------------------------------- cuts
+
+
+def _cut(stream: bytes) -> tuple[MessagesRelay, bytes]:
+    relay = MessagesRelay(RULES, frame())
+    passed = relay.feed(stream)
+    return relay, passed + relay.cut() + relay.finish(USAGE)
+
+
+def test_a_cut_closes_the_open_block_and_ends_the_message_for_its_length():
+    stream = begins() + opens(0, "text", text="") + adds(0, "text_delta", text="Look")
+    relay, sent = _cut(stream)
+    message = heard(sent)
+    assert message["content"] == [{"type": "text", "text": "Look"}]
+    assert message["stop_reason"] == "max_tokens"
+    assert message["usage"]["output_tokens"] == USAGE.output_tokens
+    assert kinds_of(sent)[-3:] == ["content_block_stop", "message_delta", "message_stop"]
+    assert (relay.is_complete, relay.is_done) == (True, True)
+    assert relay.tally.finish_reason == "length"
+
+
+def test_a_cut_between_blocks_closes_none():
+    _, sent = _cut(begins() + says("Look."))
+    assert kinds_of(sent).count("content_block_stop") == 1
+    assert heard(sent)["stop_reason"] == "max_tokens"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "arguments"), [([], {}), (['{"x": 1, "y'], {"x": 1}), (['{"x": 1}'], {"x": 1})]
+)
+def test_a_cut_closes_half_a_call(pieces, arguments):
+    stream = calls(0, "toolu_1", "look", *pieces).removesuffix(closes(0))
+    _, sent = _cut(begins() + stream)
+    message = heard(sent)
+    assert message["stop_reason"] == "max_tokens"
+    assert message["content"][0]["input"] == arguments
+
+
+def test_a_call_cut_before_its_arguments_is_told_as_json_all_the_same():
+    stream = opens(0, "tool_use", id="t", name="look", input={})
+    _, sent = _cut(begins() + stream)
+    deltas = [one["delta"] for one in events_of(sent) if one["type"] == "content_block_delta"]
+    assert deltas == [{"type": "input_json_delta", "partial_json": "{}"}]
+
+
+def test_a_call_that_came_whole_keeps_its_arguments_when_cut():
+    _, sent = _cut(begins() + opens(0, "tool_use", id="t", name="look", input={"x": 1}))
+    assert heard(sent)["content"][0]["input"] == {"x": 1}
+
+
+def test_a_cut_before_anything_is_an_empty_message():
+    _, sent = _cut(b"")
+    message = heard(sent)
+    assert (message["content"], message["stop_reason"]) == ([], "max_tokens")
+
+
+def test_what_comes_after_a_cut_is_not_passed_on():
+    relay = MessagesRelay(RULES, frame())
+    relay.feed(begins() + opens(0, "text", text="") + adds(0, "text_delta", text="a"))
+    relay.cut()
+    assert relay.feed(adds(0, "text_delta", text="b") + closes(0) + ends()) == b""
+    assert relay.close() == b""
+    assert relay.tally.output == ["a"]
+    assert relay.cut() == b""
+
+
+def test_a_message_that_said_why_it_ends_keeps_that_when_cut():
+    stream = begins() + calls(0, "toolu_1", "look", "{}") + ends("tool_use")
+    relay, sent = _cut(stream.removesuffix(event("message_stop")))
+    assert heard(sent)["stop_reason"] == "tool_use"
+    assert (relay.is_complete, relay.tally.finish_reason) == (True, "tool_calls")
+
+
+def test_a_cut_does_not_make_a_failure_a_success():
+    relay = MessagesRelay(RULES, frame())
+    relay.feed(begins() + event("error", error=ERROR["error"]))
+    assert relay.cut() == b""
+    assert not relay.is_complete
+
+
+def test_the_official_client_follows_a_cut_anywhere():
+    for at in range(len(TALK)):
+        assert heard(_cut(TALK[:at])[1])["stop_reason"] == "max_tokens"

@@ -107,3 +107,8 @@ def test_users_messages_stay_and_the_rest_is_sealed() -> None:
     said, summary = written["output"]
     assert said["content"][0]["text"] == "One?"
     assert summary == {"type": "compaction", "id": "cmp_2", "encrypted_content": "sealed:Hi."}
+
+
+def test_summing_up_costs_no_more_than_the_request_may() -> None:
+    assert json.loads(history.compaction_request(asked(max_cost="0.5")))["max_cost"] == "0.5"
+    assert "max_cost" not in json.loads(history.compaction_request(asked()))

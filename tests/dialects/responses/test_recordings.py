@@ -133,3 +133,14 @@ def test_any_split_decodes_to_the_same_events(recording) -> None:
     whole = _decode([body])[1]
     for pieces in _splits(body):
         assert _decode(pieces)[1] == whole
+
+
+@every_recording
+def test_a_cut_anywhere_leaves_a_reply_that_clients_can_read(recording) -> None:
+    body = recording["stream"].encode()
+    request = DIALECT.decode_request(json.dumps(recording["asked"]).encode())
+    for at in range(0, len(body), 41):
+        relay = DIALECT.relay(request, XAI, frame())
+        sent = relay.feed(body[:at]) + relay.cut()
+        if relay.failure is None:
+            assert final(sent + relay.finish(USAGE))["status"] in ("completed", "incomplete")

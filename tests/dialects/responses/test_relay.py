@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+from openai import omit
+from openai.lib.streaming.responses._responses import ResponseStreamState
+from openai.types.responses import ResponseStreamEvent
+from pydantic import TypeAdapter
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.usage import Usage
@@ -37,6 +41,7 @@ from tests.dialects.responses.streams import (
 from tests.dialects.responses.test_decoder import hostile
 
 BROKEN = GroxyError(ErrorKind.STREAM_BROKEN, "The upstream broke off its reply.")
+EVENTS: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 ANSWER = stream(*begun(), *texts("Hi ", "there."), *ended(message()))
 
 
@@ -381,3 +386,199 @@ def test_any_split_gives_the_same_bytes(cuts) -> None:
     whole = start(asked(tools=[CUSTOM]))
     assert b"".join(passed) == whole.feed(body)
     assert relay.finish(USAGE) == whole.finish(USAGE)
+
+
+# ------------------------------------------------------------------------------------------- cuts
+
+
+def cut(sent: bytes, request: Any = None) -> tuple[Any, bytes]:
+    relay = start(request)
+    passed = relay.feed(sent)
+    return relay, passed + relay.cut() + relay.finish(USAGE)
+
+
+def upto(count: int, *events: Any) -> bytes:
+    """The opening and the first events of these."""
+    return stream(*begun(), *events[:count]).removesuffix(DONE)
+
+
+def test_a_cut_ends_parts_and_items_and_the_reply_is_incomplete() -> None:
+    relay, sent = cut(upto(4, *texts("Hi ", "there.")))
+    assert kinds(heard(sent))[-4:] == [
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+        "incomplete",
+    ]
+    last = final(sent)
+    assert last["status"] == "incomplete"
+    assert last["incomplete_details"] == {"reason": "max_output_tokens"}
+    assert last["output"][0]["status"] == "incomplete"
+    assert last["output"][0]["content"][0]["text"] == "Hi there."
+    assert last["usage"]["output_tokens"] == USAGE.output_tokens
+    assert last["id"] == "resp_abc"
+    assert last["model"] == "grok-4.7-0901"
+    assert (relay.is_complete, relay.is_done) == (True, True)
+    assert relay.tally.finish_reason == "length"
+
+
+@pytest.mark.parametrize("count", range(8))
+def test_only_what_is_open_is_ended(count) -> None:
+    _, sent = cut(upto(count, *texts("Hi ", "there.")))
+    told = kinds(heard(sent))
+    for kind in ("output_text.done", "content_part.done", "output_item.done"):
+        assert told.count(kind) == (count > (0 if kind == "output_item.done" else 1))
+    done = [
+        (0, []),
+        (1, [[]]),
+        (2, [[""]]),
+        (3, [["Hi "]]),
+        (4, [["Hi there."]]),
+        (5, [["Hi there."]]),
+        (6, [["Hi there."]]),
+        (7, [["Hi there."]]),
+    ]
+    said = [[part["text"] for part in item["content"]] for item in final(sent)["output"]]
+    assert (count, said) == done[count]
+
+
+def test_items_that_ended_before_the_cut_keep_their_status() -> None:
+    first = texts("a")
+    _, sent = cut(upto(9, *first, *texts("b", output_index=1, item_id="msg_2")))
+    statuses = [item["status"] for item in final(sent)["output"]]
+    assert statuses == ["completed", "incomplete"]
+
+
+@pytest.mark.parametrize(("count", "arguments"), [(1, "{}"), (2, '{"ci'), (3, '{"city":"O"}')])
+def test_half_a_call_is_ended_as_incomplete(count, arguments) -> None:
+    relay, sent = cut(upto(count, *calls('{"ci', 'ty":"O"}')))
+    done = next(one for one in heard(sent) if one["type"].endswith("arguments.done"))
+    assert (done["arguments"], done["name"]) == (arguments, "get_weather")
+    (item,) = final(sent)["output"]
+    assert (item["arguments"], item["status"]) == (arguments, "incomplete")
+    told = [one["delta"] for one in heard(sent) if one["type"].endswith("arguments.delta")]
+    assert "".join(told) == arguments
+    assert relay.tally.call_ids == ["call_1"]
+
+
+def test_half_a_custom_tool_is_ended_as_its_caller_knows_it() -> None:
+    request = asked(tools=[CUSTOM])
+    half = calls('{"input":"*** Beg', "in", name="apply_patch")
+    _, sent = cut(upto(3, *half), request)
+    (item,) = final(sent)["output"]
+    assert (item["type"], item["status"]) == ("custom_tool_call", "incomplete")
+    assert kinds(heard(sent))[-4:-1] == [
+        "custom_tool_call_input.delta",
+        "custom_tool_call_input.done",
+        "output_item.done",
+    ]
+
+
+def test_half_thoughts_are_ended_with_what_there_is() -> None:
+    at = {"item_id": "rs_1", "output_index": 0, "summary_index": 0}
+    part = {"type": "summary_text", "text": ""}
+    opened = thoughts("", None) | {"status": "in_progress"}
+    _, sent = cut(
+        upto(
+            3,
+            ("response.output_item.added", {"output_index": 0, "item": opened}),
+            ("response.reasoning_summary_part.added", at | {"part": part}),
+            ("response.reasoning_summary_text.delta", at | {"delta": "Hm"}),
+        )
+    )
+    assert kinds(heard(sent))[-4:-1] == [
+        "reasoning_summary_text.done",
+        "reasoning_summary_part.done",
+        "output_item.done",
+    ]
+    (item,) = final(sent)["output"]
+    assert item["summary"] == [{"type": "summary_text", "text": "Hm"}]
+
+
+def test_a_refusal_and_open_thoughts_are_ended_in_their_own_events() -> None:
+    said = message() | {"status": "in_progress", "content": []}
+    at = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    thought = thoughts("", None, "rs_2") | {"status": "in_progress"}
+    where = {"item_id": "rs_2", "output_index": 1, "content_index": 0}
+    _, sent = cut(
+        upto(
+            9,
+            ("response.output_item.added", {"output_index": 0, "item": said}),
+            (
+                "response.content_part.added",
+                at | {"part": {"type": "refusal", "refusal": ""}},
+            ),
+            ("response.refusal.delta", at | {"delta": "No"}),
+            ("response.output_item.added", {"output_index": 1, "item": thought}),
+            ("response.reasoning_text.delta", where | {"delta": "Hm"}),
+        )
+    )
+    told = {one["type"]: one for one in heard(sent)}
+    assert told["response.refusal.done"]["refusal"] == "No"
+    assert told["response.reasoning_text.done"]["text"] == "Hm"
+    refusing, thinking = final(sent)["output"]
+    assert refusing["content"] == [{"type": "refusal", "refusal": "No"}]
+    assert thinking["content"] == [{"type": "reasoning_text", "text": "Hm"}]
+
+
+def test_sources_told_before_a_cut_stay() -> None:
+    source: dict[str, Any] = {"type": "url_citation", "url": "https://x", "title": "x"}
+    source |= {"start_index": 0, "end_index": 1}
+    at = {"item_id": "msg_1", "output_index": 0, "content_index": 0, "annotation_index": 0}
+    cited = ("response.output_text.annotation.added", at | {"annotation": source})
+    _, sent = cut(upto(4, *texts("Hi")[:3], cited))
+    assert final(sent)["output"][0]["content"][0]["annotations"] == [source]
+
+
+def test_a_search_under_way_is_ended() -> None:
+    action = {"type": "search", "query": "x"}
+    item = {"id": "ws_1", "type": "web_search_call", "status": "in_progress", "action": action}
+    _, sent = cut(upto(1, ("response.output_item.added", {"output_index": 0, "item": item})))
+    assert final(sent)["output"] == [item | {"status": "incomplete"}]
+
+
+def test_what_comes_after_a_cut_is_not_passed_on() -> None:
+    relay = start()
+    relay.feed(upto(3, *texts("a", "b")))
+    relay.cut()
+    assert relay.feed(ANSWER) == b""
+    assert relay.close() == b""
+    assert relay.cut() == b""
+    assert relay.tally.output == ["a"]
+
+
+def test_a_cut_before_anything_is_an_empty_reply() -> None:
+    _, sent = cut(b"")
+    assert (final(sent)["status"], final(sent)["output"]) == ("incomplete", [])
+
+
+def test_a_cut_after_the_end_changes_nothing() -> None:
+    relay, sent = cut(ANSWER)
+    assert final(sent)["status"] == "completed"
+    assert relay.tally.finish_reason == "stop"
+
+
+def test_a_cut_does_not_make_a_failure_a_success() -> None:
+    relay = start()
+    relay.feed(upto(3, *texts("a")) + event("error", code="x", message="Busy"))
+    assert relay.cut() == b""
+    assert not relay.is_complete
+
+
+def test_a_reply_that_was_cut_is_kept_as_it_was_told() -> None:
+    request = asked()
+    relay, sent = cut(upto(3, *texts("Hi ", "there.")), request)
+    reply_id, content = DIALECT.remembered(request, relay.record)
+    assert reply_id == "resp_abc"
+    assert json.loads(content)["response"] == final(sent)
+
+
+def test_the_official_client_follows_a_cut_anywhere() -> None:
+    events = [*texts("Hi ", "there."), *calls('{"ci', 'ty":"O"}', output_index=1)]
+    whole = stream(*begun(), *events).removesuffix(DONE)
+    for at in range(0, len(whole), 7):
+        state: Any = ResponseStreamState(input_tools=[], text_format=omit)
+        told = heard(cut(whole[:at])[1])
+        for one in told:
+            state.handle_event(EVENTS.validate_python(one))
+        assert told[-1]["type"] == "response.incomplete"

@@ -114,3 +114,12 @@ def test_what_an_upstream_adds_survives() -> None:
 @pytest.mark.parametrize("odd", [b"7", b"{", b'{"input_tokens_details":7}', b"[]"])
 def test_what_was_reported_may_be_of_any_shape(odd) -> None:
     assert written_usage(USAGE, Counting.OPENAI, odd)["output_tokens"] == 119
+
+
+def test_calls_of_the_upstreams_tools_are_counted() -> None:
+    by_tool = {"web_search_calls": 2, "code_interpreter_calls": 1, "mcp_calls": 5}
+
+    got = read(counts(10, 20) | {"server_side_tool_usage_details": by_tool})
+
+    assert got is not None
+    assert got.tool_calls == 3

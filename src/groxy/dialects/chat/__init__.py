@@ -1,11 +1,12 @@
 """OpenAI Chat Completions: `POST /v1/chat/completions`, both ends.
 
 Facts: OpenAI's API reference and xAI's OpenAPI document, as of August 2026. The caller's end:
-`request` checks what a caller sends (its shape is in `shapes`, what it says of routing in `hints`),
-`canonical` decodes it all the way (`search`: xAI's old live search), `events` writes replies. The
-upstream's end: `upstream_request` writes requests, `decoder` reads replies. The same dialect on
-both sides: `relay` passes streams on, `whole` whole replies; `chunks` and `mend` hold what many
-upstreams get wrong. `_completion_usage` beside it is the only place that reads token counts.
+`request` checks what a caller sends (its shape is in `shapes`, what it says of routing in `hints`,
+what a reply may cost in `bounds`), `canonical` decodes it all the way (`search`: xAI's old live
+search), `events` writes replies. The upstream's end: `upstream_request` writes requests, `decoder`
+reads replies. The same dialect on both sides: `relay` passes streams on, `whole` whole replies;
+`chunks` and `mend` hold what many upstreams get wrong. `_completion_usage` beside it is the only
+place that reads token counts.
 """
 
 from groxy.core.errors import GroxyError
@@ -14,13 +15,14 @@ from groxy.dialects import _openai
 from groxy.dialects._base import (
     Asked,
     Frame,
+    OutputBound,
     ReplyDecoder,
     ReplyEncoder,
     StreamRelay,
     UsageRules,
     WholeReply,
 )
-from groxy.dialects.chat import canonical, request, upstream_request
+from groxy.dialects.chat import bounds, canonical, request, upstream_request
 from groxy.dialects.chat.decoder import ChatDecoder
 from groxy.dialects.chat.events import ChatEncoder
 from groxy.dialects.chat.relay import ChatRelay
@@ -49,6 +51,14 @@ class ChatDialect:
     def prompt_text(self, asked: Asked) -> str:
         """Return all text of the request."""
         return canonical.prompt_text(asked)
+
+    def bound_of(self, asked: Asked) -> OutputBound:
+        """Return what bounds the output."""
+        return bounds.bound_of(asked)
+
+    def bounded(self, asked: Asked, max_tokens: int) -> Asked:
+        """Return the same request with so many tokens at most."""
+        return bounds.bounded(asked, max_tokens)
 
     def encoder(self, asked: Asked, frame: Frame) -> ReplyEncoder:
         """Return what writes one reply to the caller."""

@@ -55,6 +55,12 @@ class ChatRelay(ChunkStream[bytes]):
         self._opening: set[int] = set()
         self._created = 0
         self._usage_event = b""
+        self._is_cut = False
+
+    @property
+    def is_complete(self) -> bool:
+        """True once every choice that began has ended, the upstream said so, or it was cut."""
+        return self._is_cut or super().is_complete
 
     @property
     def _has_output(self) -> bool:
@@ -82,6 +88,13 @@ class ChatRelay(ChunkStream[bytes]):
         if self._wants_usage:
             chunks.append(self._usage_chunk(usage))
         return b"".join(b"data: " + chunk + b"\n\n" for chunk in (*chunks, DONE))
+
+    def cut(self) -> bytes:
+        """End the reply for its length; the choices that are not at their end say so."""
+        if not self.is_complete and self.failure is None:
+            self._is_cut = self._is_done = True
+            self.tally.finish_reason = "length"
+        return b""
 
     def fail(self, error: GroxyError) -> bytes:
         """Return the event that ends a stream which broke off: an error, and no `[DONE]`."""
@@ -174,6 +187,9 @@ class ChatRelay(ChunkStream[bytes]):
             choice["delta"] = mended_delta(delta, calls, is_first=index in self._opening)
             self._opening.discard(index)
         return encode(chunk)
+
+    def _reason_for(self, index: int) -> str:
+        return "length" if self._is_cut else super()._reason_for(index)
 
     def _usage_chunk(self, usage: Usage) -> bytes:
         written = chat_usage.written_usage(

@@ -9,9 +9,10 @@ from msgspec import Raw
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.request import ToolUse
 from groxy.dialects._base import Asked
+from groxy.dialects._bounds import open_body
 from groxy.dialects.chat import hints
 from groxy.dialects.chat.shapes import Chat, MessageShape, PartShape, chat_decoder
-from groxy.wire.json import Fields, decode_fields, decode_request as decode_json, encode
+from groxy.wire.json import Fields, decode_request as decode_json, encode
 
 _NO_TOOLS: frozenset[str] = frozenset()
 
@@ -19,6 +20,7 @@ _NO_TOOLS: frozenset[str] = frozenset()
 def decode_request(body: bytes) -> Asked:
     """Check a caller's body; raise `GroxyError` that names the field at fault."""
     chat = decode_json(body, chat_decoder)
+    fields, max_cost_ticks = open_body(body)
     _check_messages(chat.messages)
     _check_tools(chat)
     if chat.deferred and chat.stream:
@@ -28,7 +30,7 @@ def decode_request(body: bytes) -> Asked:
     return Asked(
         model=chat.model,
         stream=chat.stream,
-        fields=decode_fields(body),
+        fields=fields,
         wants_usage=bool(streams_usage) or wants_cost,
         requires=_abilities(chat),
         carriers=hints.carriers(chat),
@@ -38,6 +40,7 @@ def decode_request(body: bytes) -> Asked:
         fallbacks=tuple(chat.models or ()),
         preferences=hints.preferences(chat.provider),
         wants_cost=wants_cost,
+        max_cost_ticks=max_cost_ticks,
     )
 
 

@@ -4,20 +4,34 @@ Live search answers 410 since January 2026 (vercel/ai#15713); `web_search` and `
 Responses do the same. In: `search_parameters` or a `live_search` tool. Out: server tools.
 """
 
+import msgspec
+
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.request import ServerTool
 from groxy.dialects.chat.shapes import SearchParameters, Source
-from groxy.wire.json import encode
+from groxy.wire.json import UNREADABLE, encode
 
 _MAX_DOMAINS = 5
 _MAX_HANDLES = 10
 """xAI's OpenAPI document, 2026-08."""
 _WEB = ("web", "news")
 
+_decode = msgspec.json.Decoder(SearchParameters | None).decode
+
 
 def is_on(search: SearchParameters | None) -> bool:
     """True when something is to be searched: xAI's default is to let the model decide."""
     return search is not None and search.mode != "off"
+
+
+def searches(raw: msgspec.Raw | None) -> int:
+    """Return how many tools may search for `search_parameters` as it came: the web's and X's."""
+    if raw is None:
+        return 0
+    try:
+        return 2 if is_on(_decode(raw)) else 0
+    except UNREADABLE:
+        return 0
 
 
 def search_tools(search: SearchParameters) -> tuple[list[ServerTool], list[str]]:

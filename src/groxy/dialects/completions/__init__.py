@@ -12,6 +12,7 @@ from groxy.dialects import _openai
 from groxy.dialects._base import (
     Asked,
     Frame,
+    OutputBound,
     ReplyEncoder,
     StreamRelay,
     UsageRules,
@@ -50,6 +51,14 @@ class CompletionsDialect:
         """Return what writes one reply to the caller."""
         echo = request.prompt_text(asked) if request.wants_echo(asked) else ""
         return CompletionsEncoder(asked, frame, echo=echo)
+
+    def bound_of(self, asked: Asked) -> OutputBound:
+        """Return what bounds the output."""
+        return request.bound_of(asked)
+
+    def bounded(self, asked: Asked, max_tokens: int) -> Asked:
+        """Return the same request with so many tokens at most."""
+        return request.bounded(asked, max_tokens)
 
     def outgoing(self, asked: Asked, *, model: str, effort: str | None, stream: bool) -> Fields:
         """Return the body for an upstream; it has no place for an effort."""

@@ -42,12 +42,15 @@ class CompletionsRelay:
         self._usage_raw = ABSENT
         self._created = 0
         self._is_done = False
+        self._is_cut = False
 
     @property
     def is_complete(self) -> bool:
-        """True once every choice that began has ended, or the upstream said `[DONE]`."""
+        """True once every choice that began has ended, the upstream said so, or it was cut."""
         if self.failure is not None:
             return False
+        if self._is_cut:
+            return True
         if self._finished:
             return self._is_done or self._finished >= self._spoken
         return self._is_done and self.tally.has_output
@@ -88,8 +91,9 @@ class CompletionsRelay:
 
     def finish(self, usage: Usage) -> bytes:
         """Return the end of the stream: missing finish reasons, usage if asked for, `[DONE]`."""
+        reason = "length" if self._is_cut else "stop"
         ends = [
-            self._event([{"index": at, "text": "", "logprobs": None, "finish_reason": "stop"}])
+            self._event([{"index": at, "text": "", "logprobs": None, "finish_reason": reason}])
             for at in sorted(self._spoken - self._finished)
         ]
         if self._wants_usage:
@@ -106,6 +110,13 @@ class CompletionsRelay:
             "choices": choices,
         }
         return b"data: " + encode(head | more) + b"\n\n"
+
+    def cut(self) -> bytes:
+        """End the reply for its length; the choices that are not at their end say so."""
+        if not self.is_complete and self.failure is None:
+            self._is_cut = self._is_done = True
+            self.tally.finish_reason = "length"
+        return b""
 
     def fail(self, error: GroxyError) -> bytes:
         """Return the event that ends a stream which broke off."""

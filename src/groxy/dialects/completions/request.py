@@ -14,11 +14,14 @@ from msgspec import Meta, Raw
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.parts import Text
 from groxy.core.request import Message, Options, Request, Role
-from groxy.dialects._base import Asked
-from groxy.wire.json import Fields, decode_fields, decode_request as decode_json, encode
+from groxy.dialects._base import Asked, OutputBound
+from groxy.dialects._bounds import lowered, most_in, open_body
+from groxy.wire.json import Fields, decode_request as decode_json, encode
 
 _SEVERAL_CHOICES = ("completions", "chat")
 _MAX_PROMPTS = 128
+_CHOICES = ("n", "best_of")
+_TOKENS = ("max_tokens",)
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 
 _HAS_A_PLACE = frozenset(
@@ -78,6 +81,7 @@ _decoder = msgspec.json.Decoder(_Completion)
 def decode_request(body: bytes) -> Asked:
     """Check a caller's body; raise `GroxyError` that names the field at fault."""
     completion = decode_json(body, _decoder)
+    fields, max_cost_ticks = open_body(body)
     _check_prompt(completion.prompt)
     choices = completion.n or 1
     if completion.suffix:
@@ -90,9 +94,10 @@ def decode_request(body: bytes) -> Asked:
     return Asked(
         model=completion.model,
         stream=completion.stream,
-        fields=decode_fields(body),
+        fields=fields,
         wants_usage=options is not None and bool(options.include_usage),
         carriers=_SEVERAL_CHOICES if choices > 1 else (),
+        max_cost_ticks=max_cost_ticks,
     )
 
 
@@ -110,6 +115,20 @@ def _check_prompt(prompt: str | list[str | int | list[int]]) -> None:
 
 def _bad(what: str) -> GroxyError:
     return GroxyError(ErrorKind.BAD_REQUEST, f"`prompt` {what}.", param="prompt")
+
+
+def bound_of(asked: Asked) -> OutputBound:
+    """Return what bounds the output: every prompt of a list gets all its choices."""
+    choices = most_in(asked.fields, _CHOICES) or 1
+    return OutputBound(
+        choices=choices * len(_prompts(_decoded(asked))),
+        max_tokens=most_in(asked.fields, _TOKENS),
+    )
+
+
+def bounded(asked: Asked, max_tokens: int) -> Asked:
+    """Return the same request with so many tokens at most."""
+    return lowered(asked, max_tokens, _TOKENS)
 
 
 def outgoing(asked: Asked, *, model: str, stream: bool) -> Fields:

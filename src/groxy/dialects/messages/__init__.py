@@ -2,7 +2,8 @@
 
 Facts: anthropic 2.11.0 and platform.claude.com (autumn 2026), xAI's OpenAPI document (2026-08).
 `request` reads what a caller sends (`shapes` its types, `blocks` its content blocks, `attribution`
-what Claude Code puts at its head), `relay` passes an upstream's stream on, `whole` a whole reply.
+what Claude Code puts at its head, `bounds` what a reply may cost), `relay` passes
+an upstream's stream on, `whole` a whole reply.
 Between dialects `encode` writes requests, `decoder` reads replies and `encoder` writes them;
 `sealing` is how sealed thoughts travel. `stream` reads events, `stops` says why a reply ended,
 `usage` is the only place that reads token counts, `errors` the error envelope.
@@ -13,13 +14,14 @@ from groxy.core.request import Request
 from groxy.dialects._base import (
     Asked,
     Frame,
+    OutputBound,
     ReplyDecoder,
     ReplyEncoder,
     StreamRelay,
     UsageRules,
     WholeReply,
 )
-from groxy.dialects.messages import encode, errors, request
+from groxy.dialects.messages import bounds, encode, errors, request
 from groxy.dialects.messages.decoder import MessagesDecoder
 from groxy.dialects.messages.encoder import MessagesEncoder
 from groxy.dialects.messages.relay import MessagesRelay
@@ -49,6 +51,14 @@ class MessagesDialect:
     def prompt_text(self, asked: Asked) -> str:
         """Return all text of the request."""
         return request.prompt_text(asked)
+
+    def bound_of(self, asked: Asked) -> OutputBound:
+        """Return what bounds the output."""
+        return bounds.bound_of(asked)
+
+    def bounded(self, asked: Asked, max_tokens: int) -> Asked:
+        """Return the same request with so many tokens at most."""
+        return bounds.bounded(asked, max_tokens)
 
     def outgoing(self, asked: Asked, *, model: str, effort: str | None, stream: bool) -> Fields:
         """Return the body for an upstream of the same dialect, as fields that may be changed."""

@@ -10,7 +10,10 @@ anyone and must not price anything.
 
 from typing import Any
 
+import msgspec
+
 from groxy.core.errors import GroxyError
+from groxy.core.events import FinishReason
 from groxy.core.usage import Usage
 from groxy.dialects._base import EmbeddedError, Frame, Tally, UsageRules
 from groxy.dialects.messages import usage as messages_usage
@@ -22,7 +25,18 @@ from groxy.dialects.messages.whole import Block, whole_as_events
 from groxy.wire.json import UNREADABLE, Fields, decode_any, encode
 from groxy.wire.sse import DONE, SseEvent, SseReader
 
+_CUT = "max_tokens"
+_NO_INPUT = (b"", b"{}", b"null")
 _DELTA_LINE = b"event: content_block_delta\ndata: "
+
+
+class _OpenBlock(msgspec.Struct, frozen=True, kw_only=True):
+    """A block whose end has not come."""
+
+    is_call: bool
+    """True for a call whose arguments are still to come."""
+    begins_at: int
+    """How many pieces the tally had when it began."""
 
 
 class MessagesRelay:
@@ -42,10 +56,13 @@ class MessagesRelay:
         self._has_usage = False
         self._ending = b""
         """The last `message_delta`, as it came."""
+        self._open: dict[int, _OpenBlock] = {}
+        """The blocks that began and have not ended, in order."""
+        self._is_cut = False
 
     @property
     def is_complete(self) -> bool:
-        """True once the upstream said `message_stop`."""
+        """True once the upstream said `message_stop`, or it was cut."""
         return self._has_stopped and self.failure is None
 
     @property
@@ -97,13 +114,34 @@ class MessagesRelay:
         delta = delta if isinstance(delta, dict) else {}
         delta.setdefault("stop_sequence", None)
         delta["stop_reason"] = mended_stop_reason(
-            delta.get("stop_reason"),
+            _CUT if self._is_cut else delta.get("stop_reason"),
             stop_text=delta["stop_sequence"],
             has_calls=bool(self.tally.called),
         )
         written = messages_usage.written_usage(usage, encode(self._usage))
         ending |= {"type": "message_delta", "delta": delta, "usage": written}
         return event_bytes(ending) + event_bytes({"type": "message_stop"})
+
+    def cut(self) -> bytes:
+        """End the reply for its length: return the ends of its open blocks."""
+        if self.is_done:
+            return b""
+        opening = b"" if self._has_started else self._start(StreamEvent(), b"{}")
+        # An upstream that said why it ended keeps its reason, though its last event is missing.
+        self._is_cut = not self._ending
+        self._has_stopped = True
+        if self._is_cut:
+            self.tally.finish_reason = FinishReason.LENGTH.value
+        ends = [self._end_of(index, block) for index, block in self._open.items()]
+        return opening + b"".join(ends)
+
+    def _end_of(self, index: int, block: _OpenBlock) -> bytes:
+        end = event_bytes({"type": "content_block_stop", "index": index})
+        if not block.is_call or len(self.tally.output) > block.begins_at:
+            return end
+        # A call without a word of arguments: clients read them as JSON, and nothing is none.
+        delta = {"type": "input_json_delta", "partial_json": "{}"}
+        return event_bytes({"type": "content_block_delta", "index": index, "delta": delta}) + end
 
     def fail(self, error: GroxyError) -> bytes:
         """Return the last bytes of a stream that broke off after it had begun."""
@@ -150,7 +188,9 @@ class MessagesRelay:
                 self._has_stopped = self.tally.has_output = True
                 return b""
             case "content_block_start" if event.content_block is not None:
-                self._note_block(event.content_block)
+                self._note_block(event.content_block, event.index or 0)
+            case "content_block_stop":
+                self._open.pop(event.index or 0, None)
             case "content_block_delta" if event.delta is not None:
                 self._note_delta(event.delta)
             case _:
@@ -209,7 +249,7 @@ class MessagesRelay:
         }
         return event_bytes(start | {"type": "message_start", "message": message})
 
-    def _note_block(self, block: Block) -> None:
+    def _note_block(self, block: Block, index: int) -> None:
         tally = self.tally
         tally.has_output = True
         if block.type == "tool_use":
@@ -220,6 +260,8 @@ class MessagesRelay:
             tally.sealed.append(block.data)
         elif text := block.text or block.thinking:
             tally.output.append(text)
+        is_call = block.type.endswith("tool_use") and bytes(block.input) in _NO_INPUT
+        self._open[index] = _OpenBlock(is_call=is_call, begins_at=len(tally.output))
 
     def _note_delta(self, delta: Delta) -> None:
         text = delta.text or delta.partial_json or delta.thinking

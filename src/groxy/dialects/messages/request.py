@@ -22,6 +22,7 @@ from groxy.core.request import (
     ToolUse,
 )
 from groxy.dialects._base import Asked, conversation_key
+from groxy.dialects._bounds import open_body
 from groxy.dialects.messages import attribution, sealing
 from groxy.dialects.messages.blocks import (
     assistant_parts,
@@ -69,6 +70,7 @@ def decode_count_request(body: bytes) -> Asked:
 
 
 def _asked(read: CountBody, body: bytes) -> Asked:
+    fields, max_cost_ticks = open_body(body)
     for index, turn in enumerate(read.messages):
         for at, block in enumerate(blocks_of(turn.content)):
             check_block(block, f"messages.{index}.content.{at}")
@@ -79,11 +81,12 @@ def _asked(read: CountBody, body: bytes) -> Asked:
     return Asked(
         model=read.model,
         stream=None,
-        fields=decode_fields(body),
+        fields=fields,
         requires=_abilities(read),
         carriers=_SEARCHERS if any(tool.is_web_search for tool in tools) else (),
         conversation=conversation_key(explicit, _system_text(read), _opening(read)),
         tool_names=frozenset(tool.name for tool in tools if tool.is_custom and tool.name),
+        max_cost_ticks=max_cost_ticks,
     )
 
 

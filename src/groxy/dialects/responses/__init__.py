@@ -1,10 +1,11 @@
 """OpenAI Responses: `POST /v1/responses`, both ends.
 
 Facts: OpenAI's API description, Open Responses and xAI's OpenAPI document, as of August 2026.
-The caller's end: `request` checks what a caller sends (`items`, `tools`), `canonical` frees it of
-the dialect, `encoder` writes the reply (`output`, `sending`, `reply`), `history` goes on from kept
-replies. Same dialect on both sides: `relay` passes a stream on, `whole` a whole reply, `returned`
-restores custom tools. The upstream's end: `encode` writes the request, `decoder` reads the reply
+The caller's end: `request` checks what a caller sends (`items`, `tools`), `bounds` what a reply may
+cost, `canonical` frees it of the dialect, `encoder` writes the reply (`output`, `sending`,
+`reply`), `history` goes on from kept replies. Same dialect on both sides: `relay` passes
+a stream on (`drafts`: what of it is open), `whole` a whole reply, `returned` restores custom tools.
+The upstream's end: `encode` writes the request, `decoder` reads the reply
 (`reading`, `replay`). `usage` is the only place that reads token counts, `errors` words errors.
 """
 
@@ -16,13 +17,14 @@ from groxy.dialects import _openai
 from groxy.dialects._base import (
     Asked,
     Frame,
+    OutputBound,
     ReplyDecoder,
     ReplyEncoder,
     StreamRelay,
     UsageRules,
     WholeReply,
 )
-from groxy.dialects.responses import canonical, encode, history, request
+from groxy.dialects.responses import bounds, canonical, encode, history, request
 from groxy.dialects.responses.decoder import ResponsesDecoder
 from groxy.dialects.responses.encoder import ResponsesEncoder
 from groxy.dialects.responses.relay import ResponsesRelay
@@ -52,6 +54,14 @@ class ResponsesDialect:
     def prompt_text(self, asked: Asked) -> str:
         """Return all text of the request."""
         return canonical.prompt_text(asked)
+
+    def bound_of(self, asked: Asked) -> OutputBound:
+        """Return what bounds the output."""
+        return bounds.bound_of(asked)
+
+    def bounded(self, asked: Asked, max_tokens: int) -> Asked:
+        """Return the same request with so many tokens at most."""
+        return bounds.bounded(asked, max_tokens)
 
     def outgoing(self, asked: Asked, *, model: str, effort: str | None, stream: bool) -> Fields:
         """Return the body for an upstream of this dialect, as fields that may be changed."""

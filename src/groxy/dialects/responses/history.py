@@ -11,7 +11,9 @@ from typing import Any
 
 import msgspec
 
+from groxy.core.amounts import usd_text
 from groxy.dialects._base import OWN_SUMMARY, Asked
+from groxy.dialects._bounds import MAX_COST
 from groxy.dialects.responses.items import input_items, raw_items
 from groxy.dialects.responses.request import conversation_of
 from groxy.wire.json import UNREADABLE, decode_any, encode
@@ -127,6 +129,8 @@ def compaction_request(whole: Asked) -> bytes:
         "store": False,
         "stream": False,
     }
+    if whole.max_cost_ticks is not None:
+        fields[MAX_COST] = usd_text(whole.max_cost_ticks)
     if "instructions" in whole.fields:
         fields["instructions"] = whole.fields["instructions"]
     return encode(fields)

@@ -35,6 +35,7 @@ class Event(msgspec.Struct):
     sequence_number: Any = None
     output_index: Any = None
     item_id: Any = None
+    content_index: Any = None
     summary_index: Any = None
     delta: Any = None
     text: Any = None
@@ -43,6 +44,7 @@ class Event(msgspec.Struct):
     input: Any = None
     response: Raw = Raw(b"")
     item: Raw = Raw(b"")
+    part: Raw = Raw(b"")
     annotation: Raw = Raw(b"")
     error: Raw = Raw(b"")
     has_type: Any = True

@@ -17,6 +17,7 @@ from groxy.core.errors import GroxyError
 from groxy.core.usage import Usage
 from groxy.dialects._base import Asked, EmbeddedError, Frame, Tally, UsageRules
 from groxy.dialects.responses import reading
+from groxy.dialects.responses.drafts import Drafts
 from groxy.dialects.responses.replay import events_of
 from groxy.dialects.responses.reply import blank_reply, failed_reply, mended_reply
 from groxy.dialects.responses.returned import changed_by, returned_event, returned_item
@@ -45,6 +46,7 @@ _JUST_BEGUN: dict[str, Any] = {
     "usage": None,
     "completed_at": None,
 }
+_CUT = {"incomplete_details": {"reason": "max_output_tokens"}}
 _MAX_NUMBER = 2**53
 """Numbers beyond it are not exact in JavaScript."""
 _KIND = re.compile(r"[a-z0-9_.:-]{1,100}", re.IGNORECASE)
@@ -77,10 +79,11 @@ class ResponsesRelay:
         """The terminal event, which waits for `finish`."""
         self._usage_raw = Raw(b"")
         self._is_done = False
+        self._drafts = Drafts()
 
     @property
     def is_complete(self) -> bool:
-        """True once the terminal event came."""
+        """True once the terminal event came, or it was cut."""
         return self.failure is None and self._terminal is not None
 
     @property
@@ -133,6 +136,18 @@ class ResponsesRelay:
         self.record = encode({"response": reply, "output": reply["output"]})
         return self._own(f"response.{terminal.status}", reply, self._end) + LAST
 
+    def cut(self) -> bytes:
+        """End the reply for its length: return the ends of its open parts and items."""
+        if self._terminal is not None or self.failure is not None:
+            return b""
+        self._is_done = False  # `[DONE]` without an end is none.
+        opening = b"" if self._has_begun else self._opening()
+        ends = self._relay(self._drafts.ends())
+        self._end = reading.Event(response=Raw(encode(self._reply | _CUT)))
+        self._terminal = reading.Reply(status="incomplete")
+        self.tally.finish_reason = "length"
+        return opening + ends
+
     def fail(self, error: GroxyError) -> bytes:
         """Return `response.failed` with what is known, and `[DONE]`."""
         opening = b"" if self._has_begun else self._opening()
@@ -163,6 +178,7 @@ class ResponsesRelay:
         if not _KIND.fullmatch(kind):
             return b""
         opening = b"" if self._has_begun else self._opening()
+        self._drafts.take(kind, event)
         if kind in _COUNTED:
             fragment = event.fragment
             if fragment:
@@ -225,6 +241,7 @@ class ResponsesRelay:
         item = reading.read_item(event.item)
         if item.type == "function_call":
             self.tally.has_output = True
+        (self._drafts.end if is_done else self._drafts.begin)(event)
         if is_done:
             note = note_marks if event.place in self._told else note_item
             note(item, self.tally)

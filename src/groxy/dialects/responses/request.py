@@ -11,6 +11,7 @@ from msgspec import Meta, Raw
 
 from groxy.core.errors import GroxyError
 from groxy.dialects._base import Asked, conversation_key
+from groxy.dialects._bounds import open_body
 from groxy.dialects.responses.items import (
     CALL_OUTPUTS,
     ContentPart,
@@ -108,7 +109,7 @@ _raw_items_decoder = msgspec.json.Decoder(list[Raw])
 def decode_request(body: bytes) -> Asked:
     """Check a caller's body; raise `GroxyError` that names the field at fault."""
     wire = decode_json(body, _decoder)
-    fields = decode_fields(body)
+    fields, max_cost_ticks = open_body(body)
     items = _checked_input(wire)
     _check_tools(wire)
     _check_settings(wire)
@@ -124,6 +125,7 @@ def decode_request(body: bytes) -> Asked:
         tool_names=frozenset(offering.functions),
         keeps=wire.store is not False,
         continues=wire.previous_response_id or "",
+        max_cost_ticks=max_cost_ticks,
     )
 
 

@@ -13,7 +13,8 @@ from msgspec import Raw
 
 from groxy.core.usage import Usage, clamped
 from groxy.dialects._base import Counting, UsageRules
-from groxy.dialects._bills import ABSURD_TOKENS, Billed, bill_of, is_reasoning_apart
+from groxy.dialects._bills import ABSURD_TOKENS, bill_of, is_reasoning_apart
+from groxy.dialects._completion_usage import ToolsBilled, tool_calls_of
 from groxy.wire.json import UNREADABLE, decode_any
 
 _CHAT_WORDS = (
@@ -33,7 +34,7 @@ class _OutputDetails(msgspec.Struct):
     reasoning_tokens: int | None = None
 
 
-class _Usage(Billed):
+class _Usage(ToolsBilled):
     input_tokens: int | None = None
     output_tokens: int | None = None
     prompt_tokens: int | None = None
@@ -72,6 +73,7 @@ def read_usage(raw: bytes | Raw, rules: UsageRules) -> Usage | None:
             image_tokens=in_details.image_tokens or 0,
             output_tokens=made,
             reasoning_tokens=reasoning,
+            tool_calls=tool_calls_of(wire),
             cost_ticks=bill_of(wire, rules),
         )
     )
