@@ -14,8 +14,9 @@ Purses. A purse has `ticks` (a balance, or minus what a key has spent) as of the
 of the books, and what is held by requests under way. A claim passes while
 `ticks - held - claimed >= floor`. A gate never knows money by itself: an unknown purse refuses
 with `UNKNOWN`, and whoever asks reads the books, calls `fill`, and asks again. Of two fills that
-with the higher `seq` counts. The gate is fast state: it may be lost, and is filled again from the
-books.
+with the higher `seq` counts, also while the purse is unknown: a fill that is older than what was
+told meanwhile leaves it so, and whoever asks reads the books once more. The gate is fast state: it
+may be lost, and is filled again from the books.
 
 Processes. Each process claims under its own name. What a dead process held is free again a few
 seconds later, and each purse that it held something of becomes unknown, for it may have entered
@@ -30,6 +31,9 @@ import msgspec
 
 MAX_TICKS = 2**53 - 1
 """A purse never counts for more, because Redis computes in doubles; the books know the rest."""
+PIECES = 240
+"""Into how many pieces a window is cut; each is counted, and forgotten, as one."""
+NO_PIECE = -1
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -92,18 +96,21 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     held_ticks: int = 0
     """What is held now; `ticks` of the claim, or less where that was allowed."""
     refused_by: str = ""
-    """The name of the scope or purse that refused; of several unknown purses the first."""
+    """The name of the scope or purse that refused; of several scopes that
+    with the longest wait, of several unknown purses the first."""
     unknown: tuple[str, ...] = ()
     """Every purse of the claim that is unknown."""
     retry_after_s: float = 0.0
-    """For a window: when there will be room, if nothing else passes. 0 for a purse; for
-    concurrency a guess."""
+    """For a window: when there will be room, if nothing else passes; 0 with TOKENS means never,
+    because the claim alone is more than the limit. 0 for a purse; for concurrency a guess."""
     available: int = 0
-    """What the refusing purse had left above its floor; when granted, the least that is left of all
-    draws after the hold."""
+    """What the refusing purse had left above its floor (the least of all draws, where several
+    refuse); when granted, the least that is left of all draws after the hold."""
     requests: Room | None = None
     """Of the scope with the smallest part left; None when no scope limits them."""
     tokens: Room | None = None
+    piece: int = NO_PIECE
+    """In which piece of the window the tokens were counted; for `Return`."""
 
 
 class Return(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -111,7 +118,11 @@ class Return(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     scopes: tuple[Scope, ...] = ()
     tokens: int = 0
-    """By how much more (or, negative, less) than claimed the window's tokens are counted."""
+    """By how much more (or, negative, less) than claimed the window's tokens are counted. More is
+    counted now, when it became known; less is taken off where it was counted."""
+    piece: int = NO_PIECE
+    """The verdict's. Without it less is taken off the oldest pieces, which never lets too much pass
+    but remembers the rest for longer than a minute."""
     draws: tuple[Draw, ...] = ()
     held_ticks: int = 0
     """What is held no more, of each draw."""
@@ -119,18 +130,21 @@ class Return(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What stays held of it (at most `held_ticks`): owed, but not in the books yet. It is given
     back by another `Return` once it is."""
     filled: Mapping[str, tuple[int, int]] = {}
-    """What the books say of the purses since: ticks and seq, by purse."""
+    """What the books say of the purses since: ticks and seq, by purse; of those that are known."""
 
 
 class Gate(Protocol):
     """See the module. Every failure is STORE_DOWN, within seconds."""
+
+    is_far: bool
+    """True when an answer takes a way over the network."""
 
     async def claim(self, claim: Claim) -> Verdict:
         """Grant all of a claim, or refuse it and change nothing."""
         ...
 
     async def extend(self, draws: Sequence[Draw], ticks: int) -> bool:
-        """Hold so much more in each of the purses, or nothing."""
+        """Hold so much more in each of the purses, or nothing; nothing of an unknown one either."""
         ...
 
     async def give_back(self, back: Return) -> None:
@@ -145,7 +159,8 @@ class Gate(Protocol):
     ) -> None:
         """Say what the books have in some purses: ticks and seq.
 
-        With `only_known` those that nobody asked for stay unknown.
+        With `only_known` those that nobody asked for stay unknown; all that is remembered of them
+        is the seq.
         """
         ...
 
