@@ -3,11 +3,14 @@
 from decimal import Decimal
 from fractions import Fraction
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
 from groxy.core.money import (
+    MAX_COST_TICKS,
     TICKS_PER_USD,
+    MediaPrice,
     Price,
     TokenPrice,
     cost_of,
@@ -21,19 +24,35 @@ _PLAIN = TokenPrice(
 )
 _LONG = TokenPrice(input=4 * TICKS_PER_USD, cached_input=TICKS_PER_USD, output=12 * TICKS_PER_USD)
 _GROK = Price(base=_PLAIN, long=_LONG, long_from_tokens=200_000)
+_RATE = st.integers(0, 10**13)
 _RATES = st.builds(
     TokenPrice,
-    input=st.integers(0, 10**13),
-    cached_input=st.integers(0, 10**13),
-    output=st.integers(0, 10**13),
+    input=_RATE,
+    cached_input=_RATE,
+    output=_RATE,
+    reasoning=st.none() | _RATE,
 )
 _PRICES = st.builds(
-    Price, base=_RATES, long=st.none() | _RATES, long_from_tokens=st.integers(0, 10**6)
+    Price,
+    base=_RATES,
+    long=st.none() | _RATES,
+    long_from_tokens=st.integers(0, 10**6),
+    per_request=_RATE,
+    per_tool_call=_RATE,
 )
 _COUNTS = st.integers(-(10**9), 10**9)
-_USAGES = st.builds(Usage, input_tokens=_COUNTS, cached_tokens=_COUNTS, output_tokens=_COUNTS).map(
-    clamped
+_ANY_USAGES = st.builds(
+    Usage,
+    input_tokens=_COUNTS,
+    cached_tokens=_COUNTS,
+    output_tokens=_COUNTS,
+    reasoning_tokens=_COUNTS,
+    tool_calls=st.integers(-(10**6), 10**6),
 )
+_USAGES = _ANY_USAGES.map(clamped)
+_PICTURES = MediaPrice(per_image={"1k/low": 4, "1k/medium": 6}, per_second={})
+_FILM = MediaPrice(per_image={}, per_second={"480p": 5, "720p": 7}, per_input_image=1)
+_FLAT = MediaPrice(per_image={"any": 2}, per_second={})
 _AMOUNTS = st.decimals(0, 10**6, allow_nan=False, allow_infinity=False)
 
 
@@ -109,30 +128,89 @@ def test_a_fraction_of_a_tick_is_billed_as_one():
     assert cost_of(Usage(input_tokens=1), price) == 1
 
 
+def test_reasoning_with_a_price_of_its_own_is_billed_at_that():
+    price = Price(base=TokenPrice(input=0, cached_input=0, output=6_000_000, reasoning=2_000_000))
+    usage = Usage(output_tokens=103, reasoning_tokens=94)
+    assert cost_of(usage, price) == 9 * 6 + 94 * 2
+
+
+def test_a_request_and_calls_of_tools_have_prices_beside_the_tokens():
+    price = Price(base=_PLAIN, per_request=7, per_tool_call=50)
+    usage = Usage(input_tokens=100, output_tokens=10, tool_calls=3)
+    assert cost_of(usage, price) == cost_of(usage, Price(base=_PLAIN)) + 7 + 3 * 50
+
+
+def test_more_cached_tokens_than_input_are_billed_as_the_input():
+    price = Price(base=TokenPrice(input=3_000_000, cached_input=1_000_000, output=0))
+    assert cost_of(Usage(input_tokens=10, cached_tokens=11), price) == 10
+
+
+def test_more_reasoning_than_output_is_billed_as_the_output():
+    price = Price(base=TokenPrice(input=0, cached_input=0, output=0, reasoning=1_000_000))
+    assert cost_of(Usage(output_tokens=10, reasoning_tokens=11), price) == 10
+
+
+def test_an_absurd_usage_costs_what_the_books_can_hold():
+    assert cost_of(Usage(output_tokens=2**63), _GROK) == MAX_COST_TICKS
+    assert cost_of(Usage(tool_calls=2**63), Price(base=_PLAIN, per_tool_call=1)) == MAX_COST_TICKS
+
+
+def test_the_dearest_token_is_the_dearer_of_two_kinds():
+    odd = TokenPrice(input=1, cached_input=2, output=3, reasoning=4)
+    assert (odd.dearest_input, odd.dearest_output) == (2, 4)
+    assert (_PLAIN.dearest_input, _PLAIN.dearest_output) == (_PLAIN.input, _PLAIN.output)
+
+
+@given(_ANY_USAGES, _PRICES)
+def test_impossible_counts_cost_what_the_possible_ones_do(usage, price):
+    assert cost_of(usage, price) == cost_of(clamped(usage), price)
+
+
 @given(_USAGES, _PRICES)
-def test_cost_is_a_whole_number_and_never_negative(usage, price):
+def test_cost_is_a_whole_number_within_bounds(usage, price):
     cost = cost_of(usage, price)
     assert isinstance(cost, int)
-    assert cost >= 0
+    assert 0 <= cost <= MAX_COST_TICKS
 
 
 @given(_USAGES, _RATES)
 def test_cost_is_exact_up_to_the_rounding_of_the_last_tick(usage, rates):
     paid = cost_of(usage, Price(base=rates))
+    plain_output = usage.output_tokens - usage.reasoning_tokens
+    reasoning = rates.output if rates.reasoning is None else rates.reasoning
     exact = Fraction(
         (usage.input_tokens - usage.cached_tokens) * rates.input
         + usage.cached_tokens * rates.cached_input
-        + usage.output_tokens * rates.output,
+        + plain_output * rates.output
+        + usage.reasoning_tokens * reasoning,
         1_000_000,
     )
-    assert 0 <= paid - exact < 1
+    assert paid == MAX_COST_TICKS <= exact or 0 <= paid - exact < 1
 
 
 @given(_USAGES, _RATES, st.integers(0, 10**6))
 def test_more_output_never_costs_less(usage, rates, more):
-    longer = Usage(
-        input_tokens=usage.input_tokens,
-        cached_tokens=usage.cached_tokens,
-        output_tokens=usage.output_tokens + more,
-    )
+    longer = msgspec.structs.replace(usage, output_tokens=usage.output_tokens + more)
     assert cost_of(longer, Price(base=rates)) >= cost_of(usage, Price(base=rates))
+
+
+@pytest.mark.parametrize(("quality", "price"), [("low", 4), ("medium", 6)])
+def test_a_picture_is_priced_by_resolution_and_quality(quality, price):
+    assert _PICTURES.for_image(resolution="1k", quality=quality) == price
+
+
+def test_a_picture_that_the_table_does_not_name_costs_its_dearest_row():
+    assert _PICTURES.for_image(resolution="9k", quality="odd") == 6
+
+
+def test_a_flat_price_is_for_any_picture():
+    assert _FLAT.for_image(resolution="9k") == 2
+
+
+def test_film_is_priced_by_its_resolution():
+    assert _FILM.for_second(resolution="480p") == 5
+
+
+def test_what_a_model_does_not_make_has_no_price():
+    assert _PICTURES.for_second(resolution="480p") is None
+    assert _FILM.for_image() is None

@@ -12,6 +12,7 @@ _ANY = st.builds(
     output_tokens=_COUNTS,
     reasoning_tokens=_COUNTS,
     image_tokens=_COUNTS,
+    tool_calls=_COUNTS,
     cost_ticks=st.none() | _COUNTS,
     estimated=st.booleans(),
 )
@@ -53,6 +54,7 @@ def test_clamped_counts_are_never_negative(usage):
         mended.output_tokens,
         mended.reasoning_tokens,
         mended.image_tokens,
+        mended.tool_calls,
         mended.cost_ticks or 0,
     )
     assert min(counts) >= 0

@@ -1,9 +1,9 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from groxy.core.money import Price, TokenPrice, cost_of
+from groxy.core.money import MAX_COST_TICKS, Price, TokenPrice, cost_of
 from groxy.core.usage import Usage
-from groxy.ledger.costs import BY_CATALOG, BY_UPSTREAM, UNPRICED, attempt_cost
+from groxy.ledger.costs import BY_CATALOG, BY_UPSTREAM, UNPRICED, attempt_cost, list_cost
 
 PRICE = Price(base=TokenPrice(input=3_000_000, cached_input=1_000_000, output=10_000_000))
 USED = Usage(input_tokens=100, cached_tokens=40, output_tokens=7)
@@ -49,6 +49,39 @@ def test_an_estimate_is_priced_like_any_other_usage():
     estimated = Usage(input_tokens=10, output_tokens=0, estimated=True)
 
     assert attempt_cost(estimated, PRICE, is_cached=False) == (30, BY_CATALOG)
+
+
+def test_calls_of_tools_cost_also_where_no_token_was_counted():
+    price = Price(base=PRICE.base, per_tool_call=50)
+
+    assert attempt_cost(Usage(tool_calls=2), price, is_cached=False) == (100, BY_CATALOG)
+
+
+def test_a_request_that_used_nothing_costs_nothing_though_requests_have_a_price():
+    price = Price(base=PRICE.base, per_request=50)
+
+    assert attempt_cost(Usage(), price, is_cached=False) == (0, UNPRICED)
+
+
+def test_an_absurd_bill_counts_for_what_the_books_can_hold():
+    absurd = Usage(input_tokens=1, cost_ticks=2**70)
+
+    assert attempt_cost(absurd, PRICE, is_cached=False) == (MAX_COST_TICKS, BY_UPSTREAM)
+
+
+def test_the_list_says_what_it_asks_beside_any_bill():
+    billed = Usage(input_tokens=100, cached_tokens=40, output_tokens=7, cost_ticks=5)
+
+    assert list_cost(billed, PRICE, is_cached=False) == 60 * 3 + 40 * 1 + 7 * 10
+
+
+@pytest.mark.parametrize(("usage", "price"), [(USED, None), (Usage(cost_ticks=9), PRICE)])
+def test_the_list_says_nothing_of_what_it_cannot_price(usage, price):
+    assert list_cost(usage, price, is_cached=False) is None
+
+
+def test_the_list_asks_nothing_for_an_answer_from_a_cache():
+    assert list_cost(USED, PRICE, is_cached=True) == 0
 
 
 counts = st.integers(0, 10**9)

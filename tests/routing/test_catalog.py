@@ -505,3 +505,54 @@ def test_only_the_model_that_needs_it_gets_its_reasoning_back():
 
     assert needing == {"grok-4.7"}
     assert found("grok-latest").replays_reasoning
+
+
+def test_prices_of_a_name_are_those_of_tokens_and_of_media():
+    catalog = Catalog.load()
+
+    assert catalog.prices_of("grok-4.7") == (catalog.price_of("grok-4.7"), None)
+    assert catalog.prices_of("grok-imagine-video")[1].for_second(resolution="480p") > 0
+    assert catalog.prices_of("nobody's") == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "ids"),
+    [
+        ("grok-4.7", ("grok-4.7",)),
+        ("x-ai/grok-4.7", ("grok-4.7",)),
+        ("grok-4.7-2026-08-01", ("grok-4.7",)),
+        ("grok-4.3-high", ("grok-4.3-high", "grok-4.3")),
+        ("some/stranger", ("some/stranger",)),
+    ],
+)
+def test_a_version_of_a_price_may_stand_under_the_model_or_the_one_that_it_sends(name, ids):
+    assert Catalog.load().price_names(name) == ids
+
+
+def test_a_name_with_a_price_of_its_own_follows_no_other_models_versions():
+    own = {"grok-4.3-high": {"price": {"input": "9", "cached": "9", "output": "9"}}}
+
+    assert Catalog.load(own).price_names("grok-4.3-high") == ("grok-4.3-high",)
+
+
+def test_a_table_may_price_reasoning_requests_and_calls_of_tools_apart():
+    prices = {"input": "1", "cached": "1", "output": "6", "reasoning": "2"}
+    table = {"price": {**prices, "per_request": "0.001", "per_tool_call": "0.005"}}
+
+    price = Catalog.load({"grok-4.7": table}).price_of("grok-4.7")
+
+    assert price.base.reasoning == 2 * TICKS_PER_USD
+    assert (price.per_request, price.per_tool_call) == (10_000_000, 50_000_000)
+    assert price.long == Catalog.load().price_of("grok-4.7").long
+
+
+def test_what_requests_cost_is_inherited_with_new_prices_of_long_prompts():
+    long = {"input": "1", "cached": "1", "output": "6", "from_tokens": 5}
+    tables = {
+        "grok-4.3": {"price": {"per_tool_call": "0.005"}},
+        "grok-4.3-high": {"long": long},
+    }
+
+    price = Catalog.load(tables).price_of("grok-4.3-high")
+
+    assert (price.per_tool_call, price.long_from_tokens) == (50_000_000, 5)

@@ -16,6 +16,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_tokens: int = 0
     image_tokens: int = 0
     """Part of `input_tokens` that came from pictures."""
+    tool_calls: int = 0
+    """Calls of tools that the upstream ran itself and bills, such as its search."""
     cost_ticks: int | None = None
     """The upstream's own bill for the attempt, where it gave one."""
     estimated: bool = False
@@ -43,5 +45,6 @@ def clamped(usage: Usage) -> Usage:
         output_tokens=output_tokens,
         reasoning_tokens=min(max(usage.reasoning_tokens, 0), output_tokens),
         image_tokens=min(max(usage.image_tokens, 0), input_tokens),
+        tool_calls=max(usage.tool_calls, 0),
         cost_ticks=usage.cost_ticks if usage.cost_ticks is None else max(usage.cost_ticks, 0),
     )

@@ -7,18 +7,19 @@ neighbours decide who serves.
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TypeVar
 
-from groxy.core.money import Price, TokenPrice, ticks_from_usd
+from groxy.core.money import MediaPrice, Price, TokenPrice, ticks_from_usd
 from groxy.routing.aliases import Aliases, claude_id, is_claude_id
 from groxy.routing.entries import Entry, Media, Rates, changed, nearest, shipped, wrong
-from groxy.routing.model import Capability, MediaPrice, Model
+from groxy.routing.model import Capability, Model
 from groxy.routing.pools import Pool
 
-__all__ = ["Capability", "Catalog", "MediaPrice", "Model"]
+__all__ = ["Capability", "Catalog", "Model"]
 
 _VENDORS = frozenset({"x-ai", "xai", "grok"})
 _DATE_PART = re.compile(r"-(?:\d{4}-\d\d-\d\d|\d{8}|\d\d-\d\d|\d{4})(?=-|$)")
@@ -153,13 +154,39 @@ class Catalog:
         A dated variant that the catalog does not list costs what its undated name costs. None for
         a stranger, and for a model without token prices.
         """
-        model = self.find(served) or self.find(_DATE_PART.sub("", served, count=1))
-        return None if model is None else model.price
+        return self.prices_of(served)[0]
+
+    def prices_of(self, served: str) -> tuple[Price | None, MediaPrice | None]:
+        """Return the prices of tokens, and of pictures and film; by a name as in `price_of`."""
+        model = self._priced(served)
+        return (None, None) if model is None else (model.price, model.media_price)
+
+    def price_names(self, served: str) -> tuple[str, ...]:
+        """Return the ids under which versions of a price may stand that hold for a name.
+
+        First the model's own id. Then the model that it sends, unless the name has a price of its
+        own: a new price of the one is a new price of all that send it. A stranger stands for
+        itself.
+        """
+        model = self._priced(served)
+        if model is None:
+            return (served,)
+        sent = self._by_name.get(model.sends)
+        if sent is None or sent.id == model.id or not _is_priced_alike(model, sent):
+            return (model.id,)
+        return (model.id, sent.id)
+
+    def _priced(self, served: str) -> Model | None:
+        return self.find(served) or self.find(_DATE_PART.sub("", served, count=1))
 
 
 # ------------------------------------------------------------------- from entries to models
 
 _T = TypeVar("_T")
+
+
+def _is_priced_alike(one: Model, other: Model) -> bool:
+    return one.price == other.price and one.media_price == other.media_price
 
 
 def _or(own: _T | None, inherited: _T) -> _T:
@@ -270,7 +297,10 @@ def _ticks(usd: str) -> int:
 
 def _token_price(rates: Rates) -> TokenPrice:
     return TokenPrice(
-        input=_ticks(rates.input), cached_input=_ticks(rates.cached), output=_ticks(rates.output)
+        input=_ticks(rates.input),
+        cached_input=_ticks(rates.cached),
+        output=_ticks(rates.output),
+        reasoning=None if rates.reasoning is None else _ticks(rates.reasoning),
     )
 
 
@@ -278,17 +308,21 @@ def _price(entry: Entry, inherited: Price | None) -> Price | None:
     if entry.price is None and entry.long is None:
         return inherited
     if entry.price is not None:
-        base = _token_price(entry.price)
+        price = Price(
+            base=_token_price(entry.price),
+            long=inherited.long if inherited is not None else None,
+            long_from_tokens=inherited.long_from_tokens if inherited is not None else 0,
+            per_request=_ticks(entry.price.per_request),
+            per_tool_call=_ticks(entry.price.per_tool_call),
+        )
     elif inherited is not None:
-        base = inherited.base
+        price = inherited
     else:
         return None
-    if entry.long is not None:
-        long = _token_price(entry.long)
-        return Price(base=base, long=long, long_from_tokens=entry.long.from_tokens)
-    if inherited is not None:
-        return Price(base=base, long=inherited.long, long_from_tokens=inherited.long_from_tokens)
-    return Price(base=base)
+    if entry.long is None:
+        return price
+    long = _token_price(entry.long)
+    return replace(price, long=long, long_from_tokens=entry.long.from_tokens)
 
 
 def _media_price(media: Media) -> MediaPrice:

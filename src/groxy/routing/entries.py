@@ -32,6 +32,15 @@ class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input: _Usd
     cached: _Usd
     output: _Usd
+    reasoning: _Usd | None = None
+    """None: as output."""
+
+
+class BaseRates(Rates, frozen=True, kw_only=True):
+    """USD per million tokens; and per request, and per call of a tool that the upstream runs."""
+
+    per_request: _Usd = "0"
+    per_tool_call: _Usd = "0"
 
 
 class LongRates(Rates, frozen=True, kw_only=True):
@@ -65,7 +74,7 @@ class Entry(
     effort: str | None = None
     quality: str | None = None
     context: _Context | None = None
-    price: Rates | None = None
+    price: BaseRates | None = None
     long: LongRates | None = None
     media: Media | None = None
     reasons: bool | None = None
@@ -111,7 +120,7 @@ def shipped() -> dict[str, Entry]:
 
 _TABLES: Mapping[str, type[msgspec.Struct]] = {
     "": Entry,
-    "price": Rates,
+    "price": BaseRates,
     "long": LongRates,
     "media": Media,
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 
-from groxy.core.money import Price
+from groxy.core.money import MediaPrice, Price
 from groxy.routing.pools import Pool
 
 
@@ -20,29 +20,6 @@ class Capability(Enum):
     IMAGE_EDIT = "image_edit"
     VIDEO = "video"
     EMBEDDING = "embedding"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MediaPrice:
-    """Prices of pictures and film, in ticks. What a table does not name costs its dearest row."""
-
-    per_image: Mapping[str, int]
-    """By `resolution/quality`, such as `1k/low`, or under `any`."""
-    per_second: Mapping[str, int]
-    """By resolution, such as `720p`, or under `any`."""
-    per_input_image: int = 0
-
-    def for_image(self, *, resolution: str = "", quality: str = "") -> int | None:
-        """Return what one picture costs, or None for a model that makes no pictures."""
-        return _fitting(self.per_image, f"{resolution}/{quality}")
-
-    def for_second(self, *, resolution: str = "") -> int | None:
-        """Return what one second of film costs, or None for a model that makes no film."""
-        return _fitting(self.per_second, resolution)
-
-
-def _fitting(prices: Mapping[str, int], key: str) -> int | None:
-    return prices.get(key, prices.get("any", max(prices.values(), default=None)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

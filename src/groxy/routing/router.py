@@ -222,6 +222,10 @@ class Router:
         ]
         return found
 
+    def base_name(self, asked: str) -> str:
+        """Return what a name stands for, without what only says how to route (`:nitro`)."""
+        return self._read(asked).base
+
     def model(self, asked: str) -> Model | str | None:
         """Return one model if it can be served now."""
         name = self._read(asked).base
