@@ -1,5 +1,7 @@
 import hmac
 import string
+import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, strategies as st
@@ -358,3 +360,120 @@ def test_open_mode_does_not_open_another_keyring():
     Keyring(digest, is_open=True)
 
     assert "No API key" in refusal(Keyring(digest))
+
+
+# ------------------------------------------------------------------- what a key's state does to it
+
+
+class WallClock:
+    """The time in nanoseconds; one that can be turned."""
+
+    def __init__(self, ms):
+        self.ms = ms
+
+    def __call__(self):
+        return self.ms * 1_000_000
+
+
+def stored(key, caller=LAPTOP, **more):
+    return KnownKey(digest=digest(key), caller=caller, **more)
+
+
+@pytest.mark.parametrize(
+    ("state", "word"),
+    [
+        ({"is_disabled": True}, "disabled"),
+        ({"is_barred": True}, "user"),
+        ({"is_disabled": True, "is_barred": True}, "disabled"),
+    ],
+)
+def test_a_key_that_does_not_work_says_why_to_who_has_it_and_to_nobody_else(state, word):
+    keyring = Keyring(digest)
+    keyring.replace_stored([stored("sk-a", **state)])
+
+    assert word in refusal(keyring, "Bearer sk-a")
+    assert word not in refusal(keyring, "Bearer sk-b").replace("not valid", "")
+
+
+def test_a_key_works_until_it_expires_and_not_a_millisecond_longer():
+    clock = WallClock(999)
+    keyring = Keyring(digest, wall_clock_ns=clock)
+    caller = replace(LAPTOP, expires_ms=1_000)
+    keyring.replace_stored([stored("sk-a", caller)])
+
+    assert keyring.identify("Bearer sk-a", None) is caller
+    clock.ms = 1_000
+    assert "expired" in refusal(keyring, "Bearer sk-a")
+
+
+def test_both_secrets_of_a_rotated_key_work_until_the_grace_is_over():
+    clock = WallClock(999)
+    keyring = Keyring(digest, wall_clock_ns=clock)
+    rotated = stored("sk-new", previous=digest("sk-old"), previous_until_ms=1_000)
+    keyring.replace_stored([rotated])
+
+    assert keyring.identify("Bearer sk-new", None) is LAPTOP
+    assert keyring.identify("Bearer sk-old", None) is LAPTOP
+    clock.ms = 1_000
+    assert keyring.identify("Bearer sk-new", None) is LAPTOP
+    assert "rotated" in refusal(keyring, "Bearer sk-old")
+
+
+def test_a_changed_key_takes_the_place_of_what_it_was_with_all_its_secrets():
+    keyring = Keyring(digest)
+    before = stored("sk-1", previous=digest("sk-0"), previous_until_ms=2**60)
+    keyring.replace_stored([before, stored("sk-b", PHONE)])
+    keyring.change([stored("sk-2", previous=digest("sk-1"), previous_until_ms=2**60)])
+
+    assert keyring.identify("Bearer sk-2", None) is LAPTOP
+    assert keyring.identify("Bearer sk-1", None) is LAPTOP
+    assert keyring.identify("Bearer sk-b", None) is PHONE
+    assert "not valid" in refusal(keyring, "Bearer sk-0")
+
+
+def test_a_key_that_is_gone_works_no_more_with_any_secret():
+    keyring = Keyring(digest)
+    gone = stored("sk-1", previous=digest("sk-0"), previous_until_ms=2**60)
+    keyring.replace_stored([gone, stored("sk-b", PHONE)])
+    keyring.change([], [LAPTOP.key_id, "key_unknown"])
+
+    for key in ("sk-0", "sk-1"):
+        assert "not valid" in refusal(keyring, f"Bearer {key}")
+    assert keyring.identify("Bearer sk-b", None) is PHONE
+    assert keyring.named(LAPTOP.key_id) is None
+    assert keyring.known(LAPTOP.key_id) is None
+
+
+def test_keys_of_the_settings_and_of_the_database_leave_each_other_alone():
+    keyring = Keyring(digest)
+    keyring.replace_lasting([stored("sk-set", PHONE, is_stored=False)])
+    keyring.replace_stored([stored("sk-a")])
+    keyring.replace_lasting([stored("sk-set-2", PHONE, is_stored=False)])
+
+    assert keyring.identify("Bearer sk-a", None) is LAPTOP
+    assert keyring.identify("Bearer sk-set-2", None) is PHONE
+    assert "not valid" in refusal(keyring, "Bearer sk-set")
+    keyring.replace_stored([])
+    assert keyring.identify("Bearer sk-set-2", None) is PHONE
+    assert keyring.named(PHONE.key_id) is PHONE
+
+
+def test_a_key_of_the_settings_works_although_the_database_has_it_disabled():
+    keyring = Keyring(digest)
+    keyring.replace_lasting([stored("sk-a", PHONE, is_stored=False)])
+    keyring.replace_stored([stored("sk-a", is_disabled=True)])
+
+    assert keyring.identify("Bearer sk-a", None) is PHONE
+
+
+def test_a_key_is_looked_up_as_fast_among_a_hundred_thousand():
+    keyring = Keyring(lambda key: key.encode())
+    keyring.replace_stored(
+        KnownKey(digest=b"sk-%d" % n, caller=Caller(key_id=f"key_{n}", name="n"))
+        for n in range(100_000)
+    )
+    began = time.perf_counter()
+    for _ in range(10_000):
+        keyring.identify("Bearer sk-99999", None)
+
+    assert time.perf_counter() - began < 1.0

@@ -1,16 +1,19 @@
 """Loading: what other processes, the command line and the admin API wrote to the store.
 
-In: revisions of tables. Out: keys, settings, accounts and standings in force. Only what changed is
-read: of 100,000 accounts those that are other than before.
+In: revisions of tables. Out: keys, users, plans, prices, settings, accounts and standings in force.
+Only what changed is read: of 100,000 accounts those that are other than before.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 
 from groxy.app.accounts import STORED
 from groxy.app.live import LiveSettings
+from groxy.app.money import Money
+from groxy.app.people import People
 from groxy.core.errors import GroxyError
 from groxy.observe import logs
 from groxy.policy.keys import Caller, Keyring, KnownKey
@@ -21,10 +24,14 @@ from groxy.routing.refresh import Refresher
 from groxy.settings import Secret
 from groxy.store.accounts import ACCOUNTS, accounts_since
 from groxy.store.database import Database
-from groxy.store.keys import KEYS, KeyRole, StoredKey, list_keys
+from groxy.store.keys import KEYS
+from groxy.store.ledger import BALANCES
 from groxy.store.overrides import OVERRIDES
+from groxy.store.plans import PLANS
+from groxy.store.prices import PRICES
 from groxy.store.secrets import InstallationSecret
 from groxy.store.standings import STANDINGS, standings_since
+from groxy.store.users import USERS
 
 _AT_ONCE = 500
 """Accounts made before others get their turn."""
@@ -42,6 +49,8 @@ class Loader:
     refresher: Refresher
     callers: Keyring
     operators: Keyring
+    money: Money | None = None
+    """None for one that has no prices and no balances to follow."""
     leaving: list[Account] = field(default_factory=list)
     """Accounts that are gone but still answer requests that they began."""
     _revisions: dict[str, int] = field(default_factory=dict)
@@ -50,7 +59,13 @@ class Loader:
     _standings_at: int = 0
     _has_begun: bool = False
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    people: People = field(init=False)
+    """Users and plans in force, by id."""
     _log: logs.Logger = field(default_factory=lambda: logs.get_logger("app"))
+
+    def __post_init__(self) -> None:
+        """Begin with nobody."""
+        self.people = People(database=self.database, callers=self.callers, operators=self.operators)
 
     @property
     def accounts_revision(self) -> int:
@@ -65,8 +80,10 @@ class Loader:
             revisions = await self.database.revisions()
             if self._is_other(OVERRIDES, revisions):
                 await self.live.load()
-            if self._is_other(KEYS, revisions):
+            if any(self._is_other(name, revisions) for name in (KEYS, USERS, PLANS)):
                 await self.load_keys()
+            if self.money is not None:
+                await self._load_money(self.money, revisions)
             self.callers.confirm(now)
             self.operators.confirm(now)
             if self._is_other(ACCOUNTS, revisions) or self._accounts_at < 0:
@@ -79,17 +96,25 @@ class Loader:
         return not self._has_begun or self._revisions.get(name) != revisions.get(name)
 
     async def load_keys(self) -> None:
-        """Put the keys of the settings and those of the store in force."""
+        """Put the keys of the settings in force, and what changed of those of the store.
+
+        A key follows its user and its plan.
+        """
+        await self.people.load()
         app, digest = self.live.settings.app, self.secret.digest
-        stored = [key for key in await list_keys(self.database) if key.revoked_ms is None]
-        self.callers.replace(
-            [*_set_keys(app.api_key or (), "settings", digest), *_known(stored, KeyRole.CALLER)],
-            is_open=app.is_open,
+        self.callers.replace_lasting(
+            _set_keys(app.api_key or (), "settings", digest), is_open=app.is_open
         )
         operator = (app.app_key,) if app.app_key else ()
-        self.operators.replace(
-            [*_set_keys(operator, "settings-admin", digest), *_known(stored, KeyRole.OPERATOR)]
-        )
+        self.operators.replace_lasting(_set_keys(operator, "settings-admin", digest))
+        proxies = self.live.settings.server.trusted_proxies
+        self.callers.trusted_proxies = tuple(ip_network(proxy) for proxy in proxies)
+
+    async def _load_money(self, money: Money, revisions: dict[str, int]) -> None:
+        if self._is_other(PRICES, revisions):
+            await money.load_prices()
+        if self._is_other(BALANCES, revisions):
+            await money.load_balances()
 
     def forget_keys(self) -> None:
         """Read the keys again with the next look."""
@@ -148,12 +173,4 @@ def _set_keys(
             is_stored=False,
         )
         for number, key in enumerate(keys, 1)
-    ]
-
-
-def _known(stored: list[StoredKey], role: KeyRole) -> list[KnownKey]:
-    return [
-        KnownKey(digest=key.digest, caller=Caller(key_id=key.id, name=key.name))
-        for key in stored
-        if key.role is role
     ]
