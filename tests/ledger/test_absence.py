@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.ledger import journal as journal_module
-from groxy.ledger.journal import Journal
+from groxy.ledger.journal import Journal, Sheet
 from groxy.ledger.spool import Spool
 from groxy.store import tables
 from groxy.store.database import Database
@@ -129,7 +129,9 @@ class Load:
             lines = [attempt_entry(name, 1), attempt_entry(name, 2)]
             began = time.perf_counter()
             try:
-                await self._journal.submit(request_entry(name, attempts=2), lines)
+                await self._journal.submit(
+                    Sheet(request=request_entry(name, attempts=2), attempts=lines)
+                )
             except GroxyError as error:
                 self.kinds.add((error.kind, error.retry_after_s))
                 self.refused.append(name)
@@ -281,7 +283,7 @@ async def test_a_locked_file_costs_nothing_and_holds_nobody_up_for_long(tmp_path
 _SPOOLS_UNTIL_KILLED = """
 import asyncio, sys
 from pathlib import Path
-from groxy.ledger.journal import Journal
+from groxy.ledger.journal import Journal, Sheet
 from groxy.ledger.spool import Spool
 from groxy.store import database as database_module
 from groxy.store.database import Database
@@ -295,7 +297,7 @@ async def client(journal, number):
     for turn in range(10**9):
         name = f"req_{number}_{turn}"
         lines = [attempt_entry(name, 1), attempt_entry(name, 2)]
-        await journal.submit(request_entry(name, attempts=2), lines)
+        await journal.submit(Sheet(request=request_entry(name, attempts=2), attempts=lines))
         sys.stdout.write(name + "\\n")
         sys.stdout.flush()
 

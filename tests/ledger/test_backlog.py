@@ -10,11 +10,11 @@ import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.ledger import journal as journal_module, spool as spool_module
-from groxy.ledger.journal import Journal
+from groxy.ledger.journal import Journal, Sheet
 from groxy.ledger.spool import Spool
-from groxy.store.entries import Group
 from groxy.store.kept import KeptRow
 from groxy.store.replay import UnwritableError
+from groxy.store.writing import Group
 from tests.store.rows import attempt_entry, request_entry
 
 RETRY_S = 0.02
@@ -133,7 +133,9 @@ async def journal(open_journal):
 
 
 def submit(journal, name, kept=()):
-    return journal.submit(request_entry(name), [attempt_entry(name)], kept)
+    return journal.submit(
+        Sheet(request=request_entry(name), attempts=[attempt_entry(name)], kept=kept)
+    )
 
 
 def kept_row(name):

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.ledger.journal import Journal
+from groxy.ledger.journal import Journal, Sheet
 from groxy.store import tables
 from groxy.store.database import Database
 from groxy.store.entries import last_requests
@@ -27,7 +27,7 @@ class Writer:
 
     def submit(self, group):
         assert not self._open, "one group at a time"
-        requests, attempts, self.kept = group
+        requests, attempts, self.kept, *_ = group
         written = asyncio.get_running_loop().create_future()
         self.groups.append(([line.id for line in requests], [line.request_id for line in attempts]))
         self._open.append(written)
@@ -37,7 +37,7 @@ class Writer:
         """End the group that is being written."""
         written = self._open.pop()
         if error is None:
-            written.set_result(None)
+            written.set_result({})
         else:
             written.set_exception(error)
         await settled()
@@ -66,7 +66,7 @@ def journal(writer):
 
 
 def submit(journal, name):
-    return journal.submit(request_entry(name), [attempt_entry(name)])
+    return journal.submit(Sheet(request=request_entry(name), attempts=[attempt_entry(name)]))
 
 
 def fate(committed):
@@ -109,7 +109,12 @@ async def test_what_comes_during_a_commit_goes_together_into_the_next(journal, w
 async def test_a_group_keeps_the_order_of_its_requests_and_of_their_attempts(journal, writer):
     submit(journal, "a")
     for name in ("c", "b"):
-        journal.submit(request_entry(name), [attempt_entry(name, number) for number in (1, 2)])
+        journal.submit(
+            Sheet(
+                request=request_entry(name),
+                attempts=[attempt_entry(name, number) for number in (1, 2)],
+            )
+        )
     await writer.end_group()
 
     assert writer.groups[1] == (["c", "b"], ["c", "c", "b", "b"])
@@ -117,7 +122,7 @@ async def test_a_group_keeps_the_order_of_its_requests_and_of_their_attempts(jou
 
 
 async def test_a_request_without_attempts_is_entered_too(journal, writer):
-    committed = journal.submit(request_entry("a"), [])
+    committed = journal.submit(Sheet(request=request_entry("a"), attempts=[]))
     await writer.end_group()
 
     assert writer.groups == [(["a"], [])]
@@ -324,7 +329,9 @@ async def test_a_thousand_requests_at_once_are_all_there_after_far_fewer_commits
     async def client(number):
         for turn in range(10):
             name = f"req_{number:03}_{turn}"
-            await journal.submit(request_entry(name), [attempt_entry(name, 1)])
+            await journal.submit(
+                Sheet(request=request_entry(name), attempts=[attempt_entry(name, 1)])
+            )
 
     await asyncio.gather(*(client(number) for number in range(100)))
     await journal.close()
@@ -373,7 +380,7 @@ async def test_a_disk_that_fails_for_a_while_costs_only_the_requests_of_that_whi
 _WRITES_UNTIL_KILLED = """
 import asyncio, sys
 from pathlib import Path
-from groxy.ledger.journal import Journal
+from groxy.ledger.journal import Journal, Sheet
 from groxy.store.database import Database
 from groxy.store.replay import replaying_writer
 from tests.store.rows import attempt_entry, request_entry
@@ -382,7 +389,7 @@ async def client(journal, number):
     for turn in range(10**9):
         name = f"req_{number}_{turn}"
         lines = [attempt_entry(name, 1), attempt_entry(name, 2)]
-        await journal.submit(request_entry(name, attempts=2), lines)
+        await journal.submit(Sheet(request=request_entry(name, attempts=2), attempts=lines))
         sys.stdout.write(name + "\\n")
         sys.stdout.flush()
 
@@ -438,6 +445,6 @@ async def test_after_kill_9_every_request_has_all_its_attempts_and_no_attempt_is
 
 async def test_what_requests_leave_behind_goes_with_their_entries(journal, writer):
     row = object()
-    journal.submit(request_entry("a"), [], [row])
+    journal.submit(Sheet(request=request_entry("a"), attempts=[], kept=[row]))
     assert writer.kept == [row]
     await writer.end_group()

@@ -10,8 +10,8 @@ import pytest
 
 from groxy.ledger import spool as spool_module
 from groxy.ledger.spool import Spool, SpoolFullError
-from groxy.store.entries import Group
 from groxy.store.kept import KeptRow
+from groxy.store.writing import Group
 from groxy.wire import json
 from tests.store.rows import attempt_entry, request_entry
 
@@ -358,7 +358,7 @@ import sys
 from itertools import count
 from pathlib import Path
 from groxy.ledger.spool import Spool
-from groxy.store.entries import Group
+from groxy.store.writing import Group
 from groxy.wire import json
 from tests.store.rows import attempt_entry, request_entry
 

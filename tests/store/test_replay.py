@@ -7,9 +7,10 @@ import sqlalchemy as sa
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.store import tables
 from groxy.store.database import Database
-from groxy.store.entries import Group, attempts_of, last_requests
+from groxy.store.entries import attempts_of, last_requests
 from groxy.store.kept import KeptRow
 from groxy.store.replay import UnwritableError, replaying_writer
+from groxy.store.writing import Group
 from tests.store.rows import attempt_entry, locked, request_entry
 
 

@@ -1,5 +1,6 @@
 """`groxy ledger`: look into the books."""
 
+import time
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from groxy.cli.context import Config, DataDir, loaded_settings, opened_store, pr
 from groxy.core.money import usd_from_ticks
 from groxy.settings import Loaded
 from groxy.store.entries import AttemptEntry, RequestEntry, attempts_of, last_requests
+from groxy.store.verification import Verified, verify
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -47,6 +49,34 @@ def _request_row(entry: RequestEntry) -> tuple[str, ...]:
 async def _last(loaded: Loaded, count: int) -> list[RequestEntry]:
     async with opened_store(loaded) as store:
         return await last_requests(store.database, count)
+
+
+@app.command("verify")
+def verify_books(config: Config = None, data_dir: DataDir = None) -> None:
+    """Prove that the books add up: balances, charges, costs, holds. Ends with 1 if they do not.
+
+    It only reads, and may run beside the gateway.
+    """
+    began = time.perf_counter()
+    verified = run(_verified(loaded_settings(config, data_dir)))
+    for finding in verified.findings:
+        typer.echo(f"WRONG: it does not hold that {finding.rule} ({finding.count} times).")
+        for example in finding.examples:
+            typer.echo(f"    {example}")
+    seconds = time.perf_counter() - began
+    what = (
+        f"{verified.entries} entries, {verified.requests} requests, {verified.balances} balances "
+        f"in {seconds:.1f} s"
+    )
+    if verified.findings:
+        typer.echo(f"The books do not add up: {what}.")
+        raise typer.Exit(1)
+    typer.echo(f"The books add up: {what}.")
+
+
+async def _verified(loaded: Loaded) -> Verified:
+    async with opened_store(loaded) as store:
+        return await verify(store.database)
 
 
 @app.command("attempts")

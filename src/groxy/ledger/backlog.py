@@ -14,8 +14,8 @@ from typing import TypeVar
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.ledger.spool import Batch, Spool
 from groxy.observe import logs
-from groxy.store.entries import Group
 from groxy.store.replay import ReplayingWriter, UnwritableError
+from groxy.store.writing import Group
 
 T = TypeVar("T")
 
@@ -195,7 +195,12 @@ def _singles(groups: Sequence[Group]) -> Iterator[Group]:
     """Return each request with its attempts, and each thing that is kept, as a group of its own."""
     for group in groups:
         for request in group.requests:
-            attempts = [entry for entry in group.attempts if entry.request_id == request.id]
-            yield Group([request], attempts)
+            yield Group(
+                [request],
+                [attempt for attempt in group.attempts if attempt.request_id == request.id],
+                [],
+                [entry for entry in group.entries if entry.request_id == request.id],
+                [move for move in group.moves if move.request_id == request.id],
+            )
         for row in group.kept:
             yield Group([], [], [row])

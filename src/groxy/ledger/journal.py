@@ -21,11 +21,28 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.ledger.backlog import RETRY_EVERY_S, Backlog, withheld
 from groxy.ledger.spool import Spool
 from groxy.observe import logs
-from groxy.store.entries import AttemptEntry, Group, RequestEntry
+from groxy.store.entries import AttemptEntry, RequestEntry
 from groxy.store.kept import KeptRow
+from groxy.store.ledger import Balances, Entry, Move
 from groxy.store.replay import ReplayingWriter
+from groxy.store.writing import Group
 
-_Pending = tuple[RequestEntry, Sequence[AttemptEntry], Sequence[KeptRow], "asyncio.Future[None]"]
+Committed = Balances | None
+"""What the balances are that were moved; None while the database is away and does not know yet."""
+
+
+class Sheet(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is to be entered of one request."""
+
+    request: RequestEntry
+    attempts: Sequence[AttemptEntry] = ()
+    kept: Sequence[KeptRow] = ()
+    """What the request leaves behind; it is there if and only if the entry is."""
+    entries: Sequence[Entry] = ()
+    moves: Sequence[Move] = ()
+
+
+_Pending = tuple[Sheet, "asyncio.Future[Committed]"]
 _MAX_GROUP = 512
 """Requests in one commit: bounds how long a single one takes."""
 
@@ -36,7 +53,7 @@ class _Write(msgspec.Struct, eq=False):
     waiters: Sequence[_Pending]
     group: Group
     began: float
-    written: "asyncio.Future[None]"
+    written: "asyncio.Future[Balances]"
 
 
 class Journal:
@@ -81,6 +98,8 @@ class Journal:
         self._write: _Write | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._returning: asyncio.Task[None] | None = None
+        self.on_return: Callable[[], None] = _nothing_to_do
+        """Called when the database has everything again that was spooled meanwhile."""
         self._log = logs.get_logger("books")
 
     async def recover(self) -> None:
@@ -105,23 +124,16 @@ class Journal:
         """What waits for the database; 0 while it is there."""
         return self._backlog.spool.size if self._backlog is not None else 0
 
-    def submit(
-        self,
-        request: RequestEntry,
-        attempts: Sequence[AttemptEntry],
-        kept: Sequence[KeptRow] = (),
-    ) -> "asyncio.Future[None]":
-        """Enter a request and its attempts; the future ends once they are durable.
+    def submit(self, sheet: Sheet) -> "asyncio.Future[Committed]":
+        """Enter a request and all that belongs to it; the future ends once that is durable.
 
-        `kept` is what the request leaves behind; it is there if and only if the entry is.
-
-        It ends with STORE_DOWN when they could not be written. Whether anybody waits for it makes
+        It ends with STORE_DOWN when it could not be written. Whether anybody waits for it makes
         no difference to the entries.
         """
         if self._closing.is_set():
             raise GroxyError(ErrorKind.STORE_DOWN, "The gateway is shutting down. Try again.")
-        committed = asyncio.get_running_loop().create_future()
-        self._pending.append((request, attempts, kept, committed))
+        committed: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+        self._pending.append((sheet, committed))
         if self._idle.is_set():
             self._idle.clear()
             self._begin_group()
@@ -144,11 +156,7 @@ class Journal:
             return
         self._is_busy = True
         waiters, self._pending = self._pending[:_MAX_GROUP], self._pending[_MAX_GROUP:]
-        group = Group(
-            [request for request, _, _, _ in waiters],
-            [attempt for _, entries, _, _ in waiters for attempt in entries],
-            [row for _, _, rows, _ in waiters for row in rows],
-        )
+        group = _group_of(waiters)
         if self._is_away and self._backlog is not None:
             self._keep(self._backlog, waiters, group)
             return
@@ -159,7 +167,7 @@ class Journal:
             # One timer for many groups: it looks how old the one is that it finds.
             self._set_alarm(self._backlog, self._write_timeout_s)
 
-    def _end_write(self, write: _Write, written: "asyncio.Future[None]") -> None:
+    def _end_write(self, write: _Write, written: "asyncio.Future[Balances]") -> None:
         error = _fate_of(written)
         if write is not self._write:
             return  # It took too long, and its group was spooled.
@@ -169,15 +177,20 @@ class Journal:
         elif self._backlog is not None and _is_absence(error):
             self._leave(self._backlog, write, _detail_of(error))
             return
-        self._end_group(write.waiters, error)
+        self._end_group(write.waiters, error, None if error else written.result())
 
-    def _end_group(self, waiters: Sequence[_Pending], error: BaseException | None) -> None:
+    def _end_group(
+        self,
+        waiters: Sequence[_Pending],
+        error: BaseException | None,
+        balances: Committed = None,
+    ) -> None:
         """Tell those who wait, and begin the next group."""
-        for *_, committed in waiters:
+        for _, committed in waiters:
             if committed.done():
                 continue  # Nobody waits any more; the entry is written all the same.
             if error is None:
-                committed.set_result(None)
+                committed.set_result(balances)
             else:
                 committed.set_exception(_copy(error))
         self._is_busy = False
@@ -254,6 +267,7 @@ class Journal:
             return False
         else:
             self._is_away = False
+            self.on_return()
             return True
         finally:
             self._is_held = False
@@ -284,7 +298,23 @@ def _detail_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _fate_of(written: "asyncio.Future[None]") -> BaseException | None:
+def _group_of(waiters: Sequence[_Pending]) -> Group:
+    """Return what goes into one transaction."""
+    sheets = [sheet for sheet, _ in waiters]
+    return Group(
+        [sheet.request for sheet in sheets],
+        [attempt for sheet in sheets for attempt in sheet.attempts],
+        [row for sheet in sheets for row in sheet.kept],
+        [entry for sheet in sheets for entry in sheet.entries],
+        [move for sheet in sheets for move in sheet.moves],
+    )
+
+
+def _nothing_to_do() -> None:
+    """Nobody asked to be told."""
+
+
+def _fate_of(written: "asyncio.Future[Balances] | asyncio.Future[None]") -> BaseException | None:
     """Return why a group was not written, or None when it was."""
     if written.cancelled():
         message = "The reply could not be entered in the books. Try again."

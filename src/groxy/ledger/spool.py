@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from groxy.store.entries import Group
+from groxy.store.writing import Group
 from groxy.wire import json
 
 _FILE_BYTES = 1024 * 1024

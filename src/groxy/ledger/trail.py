@@ -1,8 +1,8 @@
 """What happened to one request: its attempts as they end, then the entries for the books.
 
-A request's cost is what its caller owes: the cost of the attempt that served it, also when the
-caller left half-way, and nothing when it failed. What failed attempts cost is in their own
-entries, at the operator's expense.
+A request's cost is that of the attempt that served it, also when the caller left half-way, and
+nothing when it failed: what its caller pays (`bill`) follows from it. What failed attempts cost is
+in their own entries, at the operator's expense.
 """
 
 import time
@@ -49,6 +49,8 @@ class Attempt:
     usage: Usage = NOTHING
     cost_ticks: int = 0
     cost_source: str = UNPRICED
+    list_ticks: int = 0
+    """What the price list says that it costs."""
 
     def entry(self, request_id: str) -> AttemptEntry:
         """Return the attempt's line in the books."""
@@ -72,6 +74,7 @@ class Attempt:
             self.cost_source,
             _micros(self.first_event - self.began) if self.first_event else 0,
             _micros(self.ended - self.began),
+            self.list_ticks,
         )
 
 
@@ -121,6 +124,13 @@ class Trail:
     route: Route | None = None
     serving: Attempt | None = None
     """Of several attempts at once the one that serves."""
+    held_ticks: int = 0
+    """The most that was held for it."""
+    price_version: str = ""
+    is_cut: bool = False
+    """True when its stream was ended because what was held for it was used up."""
+    request_sha256: bytes | None = None
+    reply_sha256: bytes | None = None
 
     @property
     def last(self) -> Attempt | None:
@@ -172,6 +182,11 @@ class Trail:
             _bounded(self.finish_reason, _MAX_FINISH_REASON),
             _bounded(self.upstream_dialect, _MAX_DIALECT),
             _bounded(_encoded(self.route), _MAX_ROUTE),
+            held_ticks=self.held_ticks,
+            price_version=self.price_version,
+            is_cut=self.is_cut,
+            request_sha256=self.request_sha256,
+            reply_sha256=self.reply_sha256,
         )
         return entry, [attempt.entry(self.request_id) for attempt in self.attempts]
 

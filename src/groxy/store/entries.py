@@ -1,24 +1,16 @@
 """The books: one row a request, one row an attempt, never changed once written.
 
-`EntryWriter` writes groups of rows in one transaction, with as few steps as the database allows,
-because replies wait for it.
+In: what is looked for. Out: rows. What they cost is in the ledger, too (`store.ledger`); `writing`
+writes them all.
 """
 
-import asyncio
-import sqlite3
-import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
-from groxy.core.errors import ErrorKind, GroxyError
 from groxy.store import tables
-from groxy.store.database import Database, set_sqlite_pragmas
-from groxy.store.kept import KeptRow
+from groxy.store.database import Database
 
 
 class AttemptEntry(NamedTuple):
@@ -43,6 +35,8 @@ class AttemptEntry(NamedTuple):
     """`upstream` (its own bill), `catalog` (computed), or `none` (nothing to bill)."""
     first_event_us: int
     duration_us: int
+    list_ticks: int = 0
+    """What the price list says that it costs; to be compared with the upstream's own bill."""
 
 
 class RequestEntry(NamedTuple):
@@ -78,6 +72,19 @@ class RequestEntry(NamedTuple):
     """The dialect in which the account that served was asked."""
     route: str = ""
     """How the route was chosen, as JSON."""
+    user_id: str = ""
+    """Whose key it was; empty for nobody's."""
+    charge_ticks: int = 0
+    """What its caller paid, as the ledger has it; 0 where nobody pays."""
+    held_ticks: int = 0
+    """The most that was held for it."""
+    price_version: str = ""
+    """The version of the price of the model asked for, which held while it ran."""
+    is_cut: bool = False
+    """True when its stream was ended because what was held for it was used up."""
+    request_sha256: bytes | None = None
+    reply_sha256: bytes | None = None
+    """Of the bodies as the caller sent and got them; None where it got none."""
 
 
 _SEARCHED_REQUESTS = 50_000
@@ -88,42 +95,6 @@ MAX_FOUND = 500
 """How many requests one search can return."""
 _SEARCHED_LINES = 20_000
 """How many lines one search looks at: a fraction of a second, whatever it looks for."""
-
-
-_Order = tuple[
-    "Group",
-    asyncio.AbstractEventLoop,
-    "asyncio.Future[None]",
-]
-
-
-class Group(NamedTuple):
-    """What goes into one transaction."""
-
-    requests: Sequence[RequestEntry]
-    attempts: Sequence[AttemptEntry]
-    kept: Sequence[KeptRow] = ()
-    """What these requests leave behind; a row takes the place of an older one with its id."""
-
-
-class EntryWriter(Protocol):
-    """Writes entries durably."""
-
-    def submit(self, group: Group) -> "asyncio.Future[None]":
-        """Begin to write all rows in one transaction; the future ends when that is done.
-
-        It ends with STORE_DOWN when none was written. Submit the next group only then.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Release what is held."""
-        ...
-
-
-def entry_writer(database: Database) -> EntryWriter:
-    """Return the fastest writer for a database."""
-    return _SqliteWriter(database) if database.is_sqlite_file else _AsyncWriter(database)
 
 
 async def last_requests(database: Database, limit: int) -> list[RequestEntry]:
@@ -288,131 +259,3 @@ async def _first(database: Database, query: sa.Select[tuple[object, ...]]) -> Re
     async with database.transaction() as connection:
         row = (await connection.execute(query)).first()
     return RequestEntry._make(row) if row else None
-
-
-def _insert_sql(table: sa.Table, fields: Sequence[str], dialect: sa.Dialect) -> str:
-    """Return an INSERT with plain positional parameters in the order of `fields`."""
-    compiled = sa.insert(table).inline().compile(dialect=dialect, column_keys=list(fields))
-    order = compiled.positiontup
-    if order is None or list(order) != list(fields):
-        raise TypeError(f"columns of {table.name} are not in the order of its entry")
-    return str(compiled)
-
-
-def _upsert_sql(table: sa.Table, fields: Sequence[str], dialect: sa.Dialect) -> str:
-    """Return an INSERT that replaces a row with the same id; SQLite and PostgreSQL say it alike."""
-    changes = ", ".join(f"{name} = excluded.{name}" for name in fields if name != "id")
-    return f"{_insert_sql(table, fields, dialect)} ON CONFLICT (id) DO UPDATE SET {changes}"
-
-
-_WRITE_ERRORS = (sqlite3.Error, OSError, OverflowError, UnicodeError)
-"""The last two: a number or a text that SQLite cannot hold. The thread has to outlive them all."""
-
-
-class _SqliteWriter:
-    """Writes from a thread of its own over one connection of the driver itself.
-
-    A lone reply waits for one hop there and back and one synced commit, and nothing else.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._path = str(database.engine.url.database)
-        dialect = database.engine.dialect
-        self._requests_sql = _insert_sql(tables.requests, RequestEntry._fields, dialect)
-        self._attempts_sql = _insert_sql(tables.attempts, AttemptEntry._fields, dialect)
-        self._kept_sql = _upsert_sql(tables.kept, KeptRow._fields, dialect)
-        self._orders: SimpleQueue[_Order | None] = SimpleQueue()
-        self._connection: sqlite3.Connection | None = None
-        self._thread = threading.Thread(target=self._work, name="groxy-books", daemon=True)
-        self._thread.start()
-
-    def submit(self, group: Group) -> "asyncio.Future[None]":
-        """Begin to write all rows in one transaction."""
-        loop = asyncio.get_running_loop()
-        written: asyncio.Future[None] = loop.create_future()
-        self._orders.put((group, loop, written))
-        return written
-
-    async def close(self) -> None:
-        """Finish what is being written and close the file."""
-        self._orders.put(None)
-        self._thread.join()
-
-    def _work(self) -> None:
-        while (order := self._orders.get()) is not None:
-            group, loop, written = order
-            error = self._error_of(group)
-            loop.call_soon_threadsafe(_settle, written, error)
-        self._disconnect()
-
-    def _error_of(self, group: Group) -> GroxyError | None:
-        try:
-            connection = self._connection or self._connect()
-            with connection:
-                connection.executemany(self._requests_sql, group.requests)
-                connection.executemany(self._attempts_sql, group.attempts)
-                if group.kept:
-                    connection.executemany(self._kept_sql, group.kept)
-        except _WRITE_ERRORS as error:
-            self._disconnect()
-            return _not_written(error)
-        return None
-
-    def _connect(self) -> sqlite3.Connection:
-        self._connection = sqlite3.connect(self._path)
-        set_sqlite_pragmas(self._connection, None)
-        return self._connection
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
-
-def _settle(written: asyncio.Future[None], error: GroxyError | None) -> None:
-    if written.done():
-        return
-    if error is None:
-        written.set_result(None)
-    else:
-        written.set_exception(error)
-
-
-class _AsyncWriter:
-    """Writes through the database's own pool."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        dialect = database.engine.dialect
-        self._requests_sql = _insert_sql(tables.requests, RequestEntry._fields, dialect)
-        self._attempts_sql = _insert_sql(tables.attempts, AttemptEntry._fields, dialect)
-        self._kept_sql = _upsert_sql(tables.kept, KeptRow._fields, dialect)
-
-    def submit(self, group: Group) -> "asyncio.Future[None]":
-        """Begin to write all rows in one transaction."""
-        # The journal holds the future and waits for it before it closes, so no task is lost.
-        return asyncio.get_running_loop().create_task(self._write(group))
-
-    async def _write(self, group: Group) -> None:
-        try:
-            async with self._database.bounded() as connection:
-                if group.requests:
-                    await connection.exec_driver_sql(self._requests_sql, list(group.requests))
-                if group.attempts:
-                    await connection.exec_driver_sql(self._attempts_sql, list(group.attempts))
-                if group.kept:
-                    await connection.exec_driver_sql(self._kept_sql, list(group.kept))
-        except (SQLAlchemyError, OSError) as error:
-            raise _not_written(error) from error
-
-    async def close(self) -> None:
-        """Nothing is held: the pool belongs to the database."""
-
-
-def _not_written(error: Exception) -> GroxyError:
-    return GroxyError(
-        ErrorKind.STORE_DOWN,
-        "The reply could not be entered in the books, so it is withheld. Try again.",
-        detail=f"{type(error).__name__}: {error}",
-        retry_after_s=1,
-    )

@@ -8,7 +8,7 @@ milliseconds, money is ticks.
 """
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.store import tables
 from groxy.store.database import Database, storable
+from groxy.store.ledger import Entry, Move, enter
 from groxy.store.secrets import InstallationSecret
 
 _MAX_ID_LENGTH = 64
@@ -71,8 +72,17 @@ class JobStore:
         self._database = database
         self._secret = secret
 
-    async def create(self, job: Job, request: bytes) -> None:
+    async def create(
+        self,
+        job: Job,
+        request: bytes,
+        entries: Sequence[Entry] = (),
+        moves: Sequence[Move] = (),
+    ) -> dict[str, tuple[int, int]]:
         """Keep a new job with its request; durable when this returns.
+
+        `entries` and `moves` set aside what it may cost; they are in the books if and only if the
+        job is there. Returns the balances that they moved.
 
         With a lease in it, its creator holds it at once. Raises ValueError for an impossible id,
         STORE_DOWN for one that is taken.
@@ -82,6 +92,7 @@ class JobStore:
         row = _row(job) | {"sealed": self._sealed(job, request)}
         async with self._database.transaction() as connection:
             await connection.execute(sa.insert(tables.jobs).values(row))
+            return await enter(connection, entries, moves) if entries else {}
 
     async def find(self, id: str, owner: str) -> Job | None:  # noqa: A002 - its name
         """Return a job; None when this owner has none of that id."""

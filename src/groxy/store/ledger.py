@@ -8,6 +8,7 @@ every change of a line. Amounts are ticks, and positive; the side tells which wa
 The sides (`debit` gives, `credit` gets):
 
     user:<id>       what a user may spend still
+    held            what is set aside for films that are being made; see `Kind.HOLD`
     house           keys that belong to nobody pay from here
     sales           what callers were charged
     costs           what upstreams cost
@@ -20,6 +21,7 @@ them. All others are the sum of their lines.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
 from enum import Enum
 from typing import NamedTuple
 
@@ -31,7 +33,7 @@ from groxy.store.database import Database, bump
 
 BALANCES = "balances"
 """The revision name of moves beside requests."""
-HOUSE, SALES, COSTS = "house", "sales", "costs"
+HOUSE, SALES, COSTS, HELD = "house", "sales", "costs", "held"
 
 
 class Kind(Enum):
@@ -39,6 +41,10 @@ class Kind(Enum):
 
     CHARGE = "charge"
     COST = "cost"
+    HOLD = "hold"
+    """Set aside for a job that outlives its request and, maybe, its process."""
+    RELEASE = "release"
+    """What was set aside comes back, when the job ends; its charge is another line."""
     GRANT = "grant"
     REDEEM = "redeem"
     TOPUP = "topup"
@@ -69,6 +75,8 @@ class Move(NamedTuple):
     ticks: int
     until_ms: int | None = None
     """When nobody asks for that balance any more."""
+    request_id: str = ""
+    """Whose lines move it."""
 
 
 Balances = Mapping[str, tuple[int, int]]
@@ -105,6 +113,51 @@ async def balances_of(database: Database, names: Sequence[str]) -> dict[str, tup
     return {name: found.get(name, (0, 0)) for name in names}
 
 
+class StoredBalances:
+    """The balances as whoever lets requests pass reads them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read(self, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Return ticks and seq of balances, by name.
+
+        What a key has spent begins with what was counted before it had a cap.
+        """
+        found = await balances_of(self._database, names)
+        fresh = [name for name, at in found.items() if at == (0, 0) and name.startswith("spend:")]
+        if not fresh:
+            return found
+        async with self._database.transaction() as connection:
+            for name in fresh:
+                await connection.execute(_BEGIN_SPEND, _spend_of(name))
+        return await balances_of(self._database, names)
+
+
+def _spend_of(name: str) -> dict[str, object]:
+    """Return what the counts of a key's spending are looked for with, from the balance's name."""
+    _, key_id, word, *start = name.split(":")
+    first, last = 0, 99_999_999
+    if start:
+        day = date.fromisoformat(start[0])
+        days = {"day": 1, "week": 7}.get(word)
+        end = day + timedelta(days=days) if days else (day + timedelta(days=32)).replace(day=1)
+        first, last = _number(day), _number(end - timedelta(days=1))
+    return {"name": name, "key_id": key_id, "first": first, "last": last}
+
+
+def _number(day: date) -> int:
+    return day.year * 10_000 + day.month * 100 + day.day
+
+
+_BEGIN_SPEND = sa.text(
+    "INSERT INTO balances (name, ticks, seq, revision, until_ms) "
+    "SELECT :name, -COALESCE(SUM(charge_ticks), 0), 1, 0, NULL FROM usage_days "
+    "WHERE key_id = :key_id AND day >= :first AND day <= :last "
+    "ON CONFLICT (name) DO NOTHING"
+)
+
+
 async def balances_since(
     database: Database, revision: int
 ) -> tuple[int, dict[str, tuple[int, int]]]:
@@ -119,22 +172,25 @@ async def balances_since(
 
 
 async def enter(
-    connection: AsyncConnection, entries: Sequence[Entry]
+    connection: AsyncConnection, entries: Sequence[Entry], moves: Sequence[Move] = ()
 ) -> dict[str, tuple[int, int]]:
     """Enter lines beside requests (grants, codes, payments), inside a transaction of the caller's.
 
-    Returns the balances moved. Every process learns of them within a second. Raises SQLAlchemy's
-    `IntegrityError` for an id that is in the books already: its cause was entered before.
+    Returns the balances moved: those of users, and those that `moves` names. Every process learns
+    of them within a second. Raises SQLAlchemy's `IntegrityError` for an id that is in the books
+    already: its cause was entered before.
     """
     revision = await bump(connection, BALANCES)
     await connection.execute(sa.insert(tables.entries), [entry._asdict() for entry in entries])
+    all_moves = [Move(name, ticks) for name, ticks in moves_of(entries).items()]
     moved: dict[str, tuple[int, int]] = {}
-    for name, ticks in sorted(moves_of(entries).items()):
-        row = (await connection.execute(_MOVE, {"name": name, "ticks": ticks})).one()
-        moved[name] = (row.ticks, row.seq)
+    for move in sorted([*all_moves, *moves]):
+        values = {"name": move.name, "ticks": move.ticks, "until_ms": move.until_ms}
+        row = (await connection.execute(_MOVE, values)).one()
+        moved[move.name] = (row.ticks, row.seq)
         columns = tables.balances.c
-        told = sa.update(tables.balances).where(columns.name == name).values(revision=revision)
-        await connection.execute(told)
+        told = sa.update(tables.balances).where(columns.name == move.name)
+        await connection.execute(told.values(revision=revision))
     return moved
 
 
@@ -146,4 +202,4 @@ MOVE_SQL = (
 )
 """Moves one balance; SQLite and PostgreSQL say it alike. To be filled with three placeholders."""
 
-_MOVE = sa.text(MOVE_SQL.format(":name", ":ticks", "NULL"))
+_MOVE = sa.text(MOVE_SQL.format(":name", ":ticks", ":until_ms"))

@@ -6,17 +6,17 @@ of them is in the books exactly once. Must not change lines that are there.
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.store import tables
 from groxy.store.database import BULK_TIMEOUT_S, Database
-from groxy.store.entries import EntryWriter, Group, entry_writer
+from groxy.store.ledger import Balances
+from groxy.store.writing import EntryWriter, Group, Statements, entry_writer, write
 
 _MAX_IDS = 500
 """Ids in one question; SQLite takes some thousands, PostgreSQL 32,767 (both documented limits)."""
@@ -24,8 +24,6 @@ _IMPOSSIBLE_VALUES = (ValueError, OverflowError, TypeError)
 """What a driver raises for a value that no column can hold; UnicodeError is a ValueError."""
 _SQLSTATES_OF_VALUES = ("22", "23")
 """PostgreSQL's classes of errors that a value causes: data exception, constraint violation."""
-
-_Insert = postgresql.Insert | sqlite.Insert
 
 
 class UnwritableError(Exception):
@@ -56,9 +54,9 @@ class _Writer:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._writer = entry_writer(database)
-        self._sql = _statements(database)
+        self._statements = Statements(database.engine.dialect)
 
-    def submit(self, group: Group) -> "asyncio.Future[None]":
+    def submit(self, group: Group) -> "asyncio.Future[Balances]":
         """Begin to write all rows in one transaction."""
         return self._writer.submit(group)
 
@@ -86,39 +84,11 @@ class _Writer:
         # A group was written whole or not at all, so if its requests are there, then what they left
         # behind was there too. It may have been deleted since, and must not come back.
         missing = [group for group in groups if not _is_known(group, known)]
-        requests = [row._asdict() for group in missing for row in group.requests]
-        attempts = [row._asdict() for group in missing for row in group.attempts]
-        kept = [row._asdict() for group in missing for row in group.kept]
-        for statement, rows in (
-            (self._sql.requests, requests),
-            (self._sql.attempts, attempts),
-            (self._sql.kept, kept),
-        ):
-            if rows:
-                await connection.execute(statement, rows)
+        if missing:
+            # All at once: spooled groups are small, and more come while these are entered.
+            await write(connection, self._statements, _joined(missing, known))
         if not ids:
             await connection.execute(sa.select(sa.literal(1)))
-
-
-class _Statements(NamedTuple):
-    requests: _Insert
-    attempts: _Insert
-    kept: _Insert
-
-
-def _statements(database: Database) -> _Statements:
-    kept = _insert(database, tables.kept)
-    changes = {column.name: column for column in kept.excluded if column.name != "id"}
-    return _Statements(
-        _insert(database, tables.requests).on_conflict_do_nothing(),
-        _insert(database, tables.attempts).on_conflict_do_nothing(),
-        kept.on_conflict_do_update(index_elements=["id"], set_=changes),
-    )
-
-
-def _insert(database: Database, table: sa.Table) -> _Insert:
-    """Return an INSERT that can say what to do about a row that is there already."""
-    return sqlite.insert(table) if database.is_sqlite else postgresql.insert(table)
 
 
 async def _known(connection: AsyncConnection, ids: Sequence[str]) -> set[str]:
@@ -128,6 +98,17 @@ async def _known(connection: AsyncConnection, ids: Sequence[str]) -> set[str]:
         wanted = tables.requests.c.id.in_(ids[start : start + _MAX_IDS])
         known.update(await connection.scalars(sa.select(tables.requests.c.id).where(wanted)))
     return known
+
+
+def _joined(groups: Sequence[Group], known: set[str]) -> Group:
+    """Return one group of several, without what belongs to requests that are there."""
+    return Group(
+        [row for group in groups for row in group.requests if row.id not in known],
+        [row for group in groups for row in group.attempts if row.request_id not in known],
+        [row for group in groups for row in group.kept],
+        [row for group in groups for row in group.entries if row.request_id not in known],
+        [row for group in groups for row in group.moves if row.request_id not in known],
+    )
 
 
 def _is_known(group: Group, known: set[str]) -> bool:

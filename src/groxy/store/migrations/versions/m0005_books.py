@@ -59,7 +59,7 @@ def _add_columns() -> None:
         op.add_column("keys", column)
     op.create_index("keys_user_id", "keys", ["user_id", "created_ms", "id"])
     op.create_index("keys_revision", "keys", ["revision", "id"])
-    for column in (
+    for added in (
         sa.Column("user_id", sa.String(40), nullable=False, server_default=_EMPTY),
         sa.Column("charge_ticks", sa.BigInteger, nullable=False, server_default=_ZERO),
         sa.Column("held_ticks", sa.BigInteger, nullable=False, server_default=_ZERO),
@@ -68,7 +68,7 @@ def _add_columns() -> None:
         sa.Column("request_sha256", sa.LargeBinary(32)),
         sa.Column("reply_sha256", sa.LargeBinary(32)),
     ):
-        op.add_column("requests", column)
+        op.add_column("requests", added)
     by_list = sa.Column(
         "list_ticks",
         sa.BigInteger,
