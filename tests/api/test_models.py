@@ -1,8 +1,10 @@
 import pytest
 
 from groxy.api.models import written_model
+from groxy.core.grants import KeyGrant
 from groxy.routing.catalog import Catalog
-from tests.inprocess import application, ask
+from groxy.store.keys import KeyRole, create_key
+from tests.inprocess import KEY, application, ask
 
 
 async def test_the_list_has_openais_shape(tmp_path):
@@ -129,3 +131,61 @@ async def test_anthropics_list_comes_in_pages_where_they_are_asked_for(tmp_path)
     assert first["has_more"]
     assert not rest["has_more"]
     assert first["data"] + rest["data"] == every
+
+
+async def bound_key(app, *models):
+    key, _ = await create_key(
+        app.database,
+        app.secret,
+        name="bound",
+        role=KeyRole.CALLER,
+        grant=KeyGrant(models=models),
+    )
+    await app.load_changes()
+    return key
+
+
+async def ids(app, path, key, headers=None):
+    listed = (await ask(app, "GET", path, key=key, headers=headers)).json
+    return {model["id"] for model in listed.get("data", listed.get("models"))}
+
+
+async def test_a_key_sees_the_models_that_it_may_use_and_no_other(tmp_path):
+    async with application(tmp_path) as app:
+        every = await ids(app, "/v1/models", KEY)
+        key = await bound_key(app, "grok-4.7", "grok-imagine-*")
+        seen = await ids(app, "/v1/models", key)
+        languages = await ids(app, "/v1/language-models", key)
+        embeddings = await ids(app, "/v1/embedding-models", key)
+        anthropics = await ids(app, "/v1/models", key, ANTHROPIC)
+
+    assert "grok-4.7" in seen
+    assert seen == {
+        name for name in every if name == "grok-4.7" or name.startswith("grok-imagine-")
+    }
+    assert len(seen) < len(every)
+    assert languages == {"grok-4.7"}
+    assert embeddings == set()
+    assert {"grok-4.7", "claude-grok-4-7"} <= anthropics
+    assert not any(name.startswith("claude-grok-3") for name in anthropics)
+
+
+async def test_a_model_that_a_key_may_not_use_is_not_there_for_it(tmp_path):
+    async with application(tmp_path) as app:
+        key = await bound_key(app, "grok-4.7")
+        for path in ("/v1/models/grok-3", "/v1/language-models/grok-3"):
+            assert (await ask(app, "GET", path, key=key)).status == 404
+            assert (await ask(app, "GET", path)).status == 200
+        for path in ("/v1/models/grok-4.7", "/v1/language-models/grok-4.7"):
+            assert (await ask(app, "GET", path, key=key)).status == 200
+
+
+async def test_a_key_that_may_use_an_alias_alone_sees_the_alias(tmp_path):
+    async with application(tmp_path) as app:
+        (model, *_) = [
+            model for model in app.router.models() if not isinstance(model, str) and model.aliases
+        ]
+        key = await bound_key(app, model.aliases[0])
+        seen = await ids(app, "/v1/models", key)
+
+    assert seen == {model.aliases[0]}

@@ -8,9 +8,12 @@ from groxy.core.terms import Terms
 from groxy.routing.account import Status
 from groxy.routing.affinity import Affinity
 from groxy.state.memory import MemoryState
+from groxy.store.entries import request_of
 from groxy.store.standings import tallies_of
+from groxy.store.writing import Group, entry_writer
 from tests.inprocess import application, ask
 from tests.routing.fleet import account, directory_of, failure
+from tests.store.rows import attempt_entry, request_entry
 
 CHAT = {"model": "grok-4.3", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -123,3 +126,37 @@ async def test_a_rejected_credential_is_checked_and_expires(tmp_path, monkeypatc
         async with asyncio.timeout(5):
             while one.standing is not Status.EXPIRED:
                 await asyncio.sleep(0.01)
+
+
+async def test_old_requests_are_deleted_by_the_process_that_leads_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("groxy.app.background._PRUNE_EVERY_S", 0.01)
+    old = "req_" + "0" * 27
+    async with application(tmp_path, retention__request_days=0) as app:
+        writer = entry_writer(app.database)
+        await writer.submit(Group([request_entry(old, at_ms=1)], [attempt_entry(old)]))
+        await writer.close()
+        assert await request_of(app.database, old) is not None
+
+    async with application(tmp_path) as app, asyncio.timeout(5):
+        while await request_of(app.database, old) is not None:
+            await asyncio.sleep(0.01)
+
+
+async def test_whoever_does_not_lead_deletes_no_requests(tmp_path, monkeypatch):
+    monkeypatch.setattr("groxy.app.background._PRUNE_EVERY_S", 0.001)
+    asked = asyncio.Event()
+
+    async def leads(_sharing):
+        asked.set()
+        return False
+
+    monkeypatch.setattr(Sharing, "leads", leads)
+    old = "req_" + "0" * 27
+    async with application(tmp_path) as app, asyncio.timeout(5):
+        writer = entry_writer(app.database)
+        await writer.submit(Group([request_entry(old, at_ms=1)], []))
+        await writer.close()
+        asked.clear()
+        await asked.wait()
+        await asyncio.sleep(0.05)
+        assert await request_of(app.database, old) is not None

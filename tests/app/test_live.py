@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from groxy.app import live, loading
+from groxy.app import live, people
 from groxy.core.errors import GroxyError
 from groxy.routing.choice import Strategy
-from groxy.store.keys import list_keys
+from groxy.store.keys import keys_since
 from groxy.store.overrides import read_overrides, write_overrides
 from tests.inprocess import application, ask
 
@@ -182,13 +182,13 @@ async def test_a_replaced_key_is_gone_although_keys_were_being_read_meanwhile(
 ):
     async with application(tmp_path) as app:
 
-        async def change_meanwhile(database):
+        async def change_meanwhile(database, revision):
             monkeypatch.undo()
-            found = await list_keys(database)
+            found = await keys_since(database, revision)
             await app.live.patch({"app": {"api_key": "sk-another-one"}})
             return found
 
-        monkeypatch.setattr(loading, "list_keys", change_meanwhile)
+        monkeypatch.setattr(people, "keys_since", change_meanwhile)
         app.loader.forget_keys()
         await app.load_changes()
         await app.load_changes()

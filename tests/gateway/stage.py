@@ -15,17 +15,23 @@ from groxy.dialects.responses import DIALECT as RESPONSES
 from groxy.gateway import Call, Gateway, Limits
 from groxy.gateway.memory import Memory
 from groxy.gateway.vigil import Deadlines
-from groxy.ledger.journal import Journal
+from groxy.ledger.journal import Committed, Journal, Sheet
+from groxy.ledger.prices import PriceBook
+from groxy.ledger.trail import now_ms
 from groxy.observe.metrics import Metrics
+from groxy.policy.admission import Admission
 from groxy.policy.keys import Caller
 from groxy.routing.account import Account
 from groxy.routing.accounts import Directory
 from groxy.routing.catalog import Catalog
 from groxy.routing.pools import Pool
 from groxy.routing.router import Router
+from groxy.state.gate_memory import MemoryGate
 from groxy.store.entries import AttemptEntry, RequestEntry
 from groxy.store.kept import Kept, KeptRow, KeptStore
+from groxy.store.ledger import Entry
 from groxy.store.secrets import InstallationSecret
+from groxy.store.writing import Group, all_moves
 from groxy.upstreams._base import Credentials
 from groxy.upstreams.xai import UPSTREAM as XAI
 from groxy.wire.http import Outgoing
@@ -161,27 +167,40 @@ class Books:
         self.shelf = Shelf()
         self.failure: GroxyError | None = None
         self.on_submit: Callable[[], object] = lambda: None
+        self.lines: list[Entry] = []
+        """Of money."""
+        self.balances: dict[str, tuple[int, int]] = {}
+        self.is_away = False
+        """True while the database is away: entries are taken, balances are not known."""
 
     def require_open(self) -> None:
         """The books are always there."""
 
-    def submit(
-        self,
-        request: RequestEntry,
-        attempts: Sequence[AttemptEntry],
-        kept: Sequence[KeptRow] = (),
-    ) -> "asyncio.Future[None]":
+    def submit(self, sheet: Sheet) -> "asyncio.Future[Committed]":
         self.on_submit()
-        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        committed: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
         if self.failure is not None:
             committed.set_exception(self.failure)
             return committed
-        self.requests.append(request)
-        self.attempts.extend(attempts)
-        for row in kept:
+        self.requests.append(sheet.request)
+        self.attempts.extend(sheet.attempts)
+        for row in sheet.kept:
             self.shelf.add(row)
-        committed.set_result(None)
+        group = Group([], [], entries=sheet.entries, moves=sheet.moves)
+        moved = {move.name: self.move(move.name, move.ticks) for move in all_moves(group)}
+        self.lines.extend(sheet.entries)
+        committed.set_result(None if self.is_away else moved)
         return committed
+
+    def move(self, name: str, ticks: int) -> tuple[int, int]:
+        """Move a balance; return what it is then."""
+        before, seq = self.balances.get(name, (0, 0))
+        self.balances[name] = (before + ticks, seq + 1)
+        return self.balances[name]
+
+    async def read(self, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Return balances, for whoever lets requests pass."""
+        return {name: self.balances.get(name, (0, 0)) for name in names}
 
 
 class Shelf:
@@ -204,6 +223,11 @@ class Shelf:
     async def put(self, kept: Kept) -> None:
         assert kept.id not in self.kept
         self.kept[kept.id] = kept
+
+    async def keep(self, rows: Sequence[KeptRow]) -> None:
+        for row in rows:
+            assert row.id not in self.kept
+            self.add(row)
 
     async def get(self, name: str, owner: str, kind: str) -> Kept | None:
         return (await self.many([name], owner, kind)).get(name)
@@ -257,6 +281,9 @@ class Stage:
         given = {"first_event_s": 5.0, "idle_s": 5.0, "total_s": 9.0, "keepalive_s": 5.0}
         self.seats = seats
         self.books = Books()
+        self.gate = MemoryGate()
+        self.caller: Mapping[str, Any] = {}
+        """What the caller of `send` is, beside its key."""
         self.client = Client()
         self.metrics = Metrics()
         self.directory = Directory()
@@ -270,7 +297,8 @@ class Stage:
             journal=cast("Journal", self.books),
             metrics=self.metrics,
             counter=Words(),
-            price_of=catalog.price_of,
+            prices=PriceBook(catalog.prices_of, catalog.price_names),
+            admission=Admission(self.gate, self.books, now_ms=now_ms),
             limits=Limits(
                 deadlines=Deadlines(**(given | deadlines)),
                 streams_by_default=False,
@@ -314,7 +342,7 @@ class Stage:
         call = Call(
             request_id=new_request_id(),
             dialect=dialect,
-            caller=Caller(key_id=key_id, name="test"),
+            caller=Caller(key_id=key_id, name="test", **self.caller),
             body=body,
         )
         await self.gateway.answer(call, self.client)

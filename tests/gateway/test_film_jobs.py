@@ -7,6 +7,7 @@ import pytest
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.media import VideoRequest
 from groxy.gateway.films import Film, FilmProgress
+from groxy.gateway.recording import Recording
 from groxy.gateway.reel import CANCELLED
 from groxy.jobs.worker import now_ms
 from tests.gateway.film_set import DONE, FILM, MODEL, OWNER, PENDING, FilmSeat
@@ -238,3 +239,19 @@ async def test_two_hundred_jobs_at_once_are_each_made_once(stand):
     entries = await scene.entries()
     assert len(entries) == 200
     assert {entry.cost_ticks for entry in entries} == {4_200}
+
+
+async def test_an_order_that_is_sent_again_finds_its_job_unless_that_failed(stand):
+    scene = await stand(FilmSeat(FAILED_FILM))
+
+    def call():
+        recording = Recording("replay_1", owner=OWNER, request_id="req_1", fingerprint=b"f")
+        return scene.call(recording=recording)
+
+    first = await scene.order(call=call())
+    assert (await scene.order(call=call())).id == first.id
+    ended = await scene.work(first)
+    assert ended.status == "failed"
+    second = await scene.order(call=call())
+    assert second.id != first.id
+    assert (await scene.order(call=call())).id == second.id

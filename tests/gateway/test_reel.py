@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from groxy.core.media import FilmState, FilmStatus
+from groxy.core.money import MediaPrice
 from groxy.gateway.reel import Reel, read_reel, trail_of, write_reel
-from groxy.routing.model import MediaPrice
 from groxy.store.jobs import Job
 
 PRICE = MediaPrice(per_image={}, per_second={"480p": 5, "720p": 7}, per_input_image=2)

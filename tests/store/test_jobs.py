@@ -184,10 +184,9 @@ async def test_the_oldest_jobs_are_taken_first_and_only_once(store, five):
     [
         {"completed_ms": NOW},
         {"lease_owner": "b", "lease_until_ms": NOW + DAY_MS},
-        {"expires_ms": NOW - 1},
         {"kind": "other"},
     ],
-    ids=["ended", "held", "expired", "another kind"],
+    ids=["ended", "held", "another kind"],
 )
 async def test_what_is_not_to_be_done_is_not_taken(store, changes):
     await put_all(store, job(**changes))
@@ -288,8 +287,15 @@ async def test_a_deleted_job_is_gone_and_its_worker_notices(store):
     assert await store.find("video_2", "key_1") == job("video_2")
 
 
+async def test_a_job_that_expired_before_its_end_is_taken_so_that_it_ends(store, database):
+    await put_all(store, job(expires_ms=NOW - 1))
+
+    assert await store.purge(NOW) == 0
+    assert await taken(store) == ["video_1"]
+
+
 async def test_what_has_expired_is_gone_before_it_is_purged(store, database):
-    await put_all(store, job(expires_ms=NOW - 1), job("video_2"))
+    await put_all(store, job(expires_ms=NOW - 1, completed_ms=NOW - 2), job("video_2"))
 
     assert await store.find("video_1", "key_1") is None
     assert await store.of_owner("key_1", kind="film", limit=9) == [job("video_2")]
@@ -298,6 +304,9 @@ async def test_what_has_expired_is_gone_before_it_is_purged(store, database):
 
 
 async def test_any_number_is_purged(store, database):
-    await put_all(store, *(job(f"v{number}", expires_ms=NOW - 1) for number in range(203)))
+    await put_all(
+        store,
+        *(job(f"v{number}", expires_ms=NOW - 1, completed_ms=NOW - 2) for number in range(203)),
+    )
 
     assert (await store.purge(NOW), await count(database)) == (203, 0)

@@ -499,3 +499,19 @@ async def test_what_expires_is_found_by_an_index(store, database):
         )
 
     assert [index["column_names"] for index in indexes] == [["expires_ms"]]
+
+
+async def test_rows_are_kept_all_or_none(store):
+    await put_all(store, thing("resp_2", content=b"first"))
+    rows = [store.row(thing("resp_1")), store.row(thing("resp_2"))]
+    error = await error_of(store.keep(rows))
+    assert error.kind is ErrorKind.STORE_DOWN
+    assert set(await store.many(["resp_1", "resp_2"], "key_1", "reply")) == {"resp_2"}
+    await store.keep([store.row(thing("resp_1")), store.row(thing("resp_3"))])
+    assert (await store.get("resp_3", "key_1", "reply")).content == CONTENT
+
+
+async def test_what_has_expired_makes_room_for_its_successor(store):
+    await put_all(store, thing(expires_ms=NOW - 1))
+    await store.keep([store.row(thing(content=b"newer"))])
+    assert (await store.get("resp_1", "key_1", "reply")).content == b"newer"

@@ -354,3 +354,11 @@ def test_a_secret_that_belongs_to_no_folder_opens_no_rotated_seal(secret):
     sealed = secret.seal(CREDENTIAL, owner="acc_1")
 
     assert kind_of(lambda: SECRET.open(sealed, owner="acc_1")) is ErrorKind.STORE_DOWN
+
+
+def test_receipts_are_signed_with_a_seed_of_their_own():
+    seeds = [InstallationSecret(b"s" * 32).receipt_seed() for _ in range(2)]
+
+    assert seeds[0] == seeds[1] == SECRET.receipt_seed()
+    assert seeds[0] not in (b"s" * 32, OTHER.receipt_seed(), SECRET.digest("sk-a"))
+    assert len(seeds[0]) == 32

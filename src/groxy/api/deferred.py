@@ -8,6 +8,7 @@ import msgspec
 
 from groxy.api.attachments import Attachments
 from groxy.api.text import MediaAnswers, call_of, identify
+from groxy.core.amounts import usd_text
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.dialects._base import Dialect
 from groxy.gateway import Gateway
@@ -67,6 +68,8 @@ class DeferrableEndpoint:
             return None
         fields = {name: raw for name, raw in asked.fields.items() if name != "deferred"}
         fields["stream"] = msgspec.Raw(b"false")
+        if asked.max_cost_ticks is not None:
+            fields["max_cost"] = msgspec.Raw(encode(usd_text(asked.max_cost_ticks)))
         return encode(fields)
 
     async def _defer(self, scope: Scope, send: Send, caller: Caller, body: bytes) -> None:

@@ -46,7 +46,7 @@ class ErrorBoundary:
             return
         request_id = new_request_id()
         scope["groxy.request_id"] = request_id
-        reply = _Reply(send, scope)
+        reply = Reply(send, scope)
         try:
             await self._app(scope, receive, reply)
         except GroxyError as error:
@@ -57,7 +57,7 @@ class ErrorBoundary:
             await reply.fail(GroxyError(ErrorKind.INTERNAL, message), None)
 
 
-class _Reply:
+class Reply:
     """A `send` that adds the request id and knows whether the response has begun."""
 
     def __init__(self, send: Send, scope: Scope) -> None:
@@ -66,6 +66,7 @@ class _Reply:
         self._has_begun = False
 
     async def __call__(self, message: Message) -> None:
+        """Send a part of the response."""
         if message["type"] == "http.response.start":
             self._has_begun = True
             request_id = self._scope["groxy.request_id"].encode()
@@ -92,6 +93,7 @@ class _Reply:
             headers.append((b"www-authenticate", b"Bearer"))
         if error.kind is ErrorKind.WRONG_METHOD:
             headers.append((b"allow", self._scope["groxy.allow"].encode()))
+        headers += error.headers
         if error.retry_after_s is not None:
             headers.append((b"retry-after", b"%d" % max(round(error.retry_after_s + 0.499), 1)))
         start = {"type": "http.response.start", "status": error.facts.status, "headers": headers}

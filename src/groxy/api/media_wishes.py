@@ -94,6 +94,7 @@ def image_wish(asked: Asked, request: Request, *, param: str, is_edit: bool) -> 
             quality=quality_of(config.quality, where=where),
             images=images,
             user=request.options.user,
+            max_cost_ticks=asked.max_cost_ticks,
         ),
         form="base64" if form == "b64_json" else form,
     )
@@ -115,6 +116,7 @@ def video_wish(asked: Asked, request: Request, *, param: str) -> VideoRequest:
         preset=videos.preset_of(config.preset, where=where),
         images=images,
         user=request.options.user,
+        max_cost_ticks=asked.max_cost_ticks,
     )
 
 

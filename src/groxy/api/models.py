@@ -4,7 +4,7 @@ OpenAI's shape; Anthropic's for clients that send `anthropic-version`, with name
 accept (`claude-grok-…`) first; xAI's on /v1/language-models and /v1/embedding-models.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -12,7 +12,8 @@ from urllib.parse import parse_qs
 from groxy.api.text import identify
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.money import usd_from_ticks
-from groxy.policy.keys import Keyring
+from groxy.policy.keys import Caller, Keyring
+from groxy.policy.models import may_use, may_use_any
 from groxy.routing.catalog import Capability, Catalog, Model
 from groxy.routing.router import Router
 from groxy.wire.asgi import Receive, Scope, Send, header, respond
@@ -34,21 +35,21 @@ class Models:
     async def all(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /v1/models."""
         del receive
-        identify(self._keyring, scope)
+        caller = identify(self._keyring, scope)
         models = self._router.models()
         if header(scope, b"anthropic-version"):
-            page = _anthropic_page(self._anthropic(models), _query(scope))
+            page = _anthropic_page(self._anthropic(models, caller), _query(scope))
             await respond(send, 200, encode(page))
             return
-        listed = [written_model(model) for model in models]
+        listed = [{**written_model(model), "id": name} for name, model in _usable(models, caller)]
         await respond(send, 200, encode({"object": "list", "data": listed}))
 
     async def one(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /v1/models/{id}; an id may have slashes, as in `x-ai/grok-4`."""
         del receive
-        identify(self._keyring, scope)
+        caller = identify(self._keyring, scope)
         asked = scope["path_params"]["model_id"]
-        model = self._found(asked)
+        model = self._found(asked, caller)
         if header(scope, b"anthropic-version"):
             await respond(send, 200, encode(_anthropic_model(asked, model)))
             return
@@ -65,35 +66,53 @@ class Models:
     async def language(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /v1/language-models/{id}."""
         del receive
-        identify(self._keyring, scope)
+        caller = identify(self._keyring, scope)
         asked = scope["path_params"]["model_id"]
-        await respond(send, 200, encode({**_xai_model(self._found(asked)), "id": asked}))
+        await respond(send, 200, encode({**_xai_model(self._found(asked, caller)), "id": asked}))
 
     async def _of(self, capability: Capability, scope: Scope, receive: Receive, send: Send) -> None:
         del receive
-        identify(self._keyring, scope)
+        caller = identify(self._keyring, scope)
         models = [
-            _xai_model(model)
-            for model in self._router.models()
+            {**_xai_model(model), "id": name}
+            for name, model in _usable(self._router.models(), caller)
             if not isinstance(model, str) and model.capability is capability
         ]
         await respond(send, 200, encode({"models": models}))
 
-    def _found(self, asked: str) -> Model | str:
+    def _found(self, asked: str, caller: Caller) -> Model | str:
         model = self._router.model(asked) if len(asked) <= _MAX_NAME_CHARS else None
-        if model is None:
+        if model is None or not may_use_any(caller, (asked, _id_of(model))):
             message = f"There is no model `{asked[:128]}` for you. GET /v1/models lists them."
             raise GroxyError(ErrorKind.NOT_FOUND, message, param="model")
         return model
 
-    def _anthropic(self, models: Iterable[Model | str]) -> list[dict[str, Any]]:
-        served = {model if isinstance(model, str) else model.id: model for model in models}
+    def _anthropic(self, models: Iterable[Model | str], caller: Caller) -> list[dict[str, Any]]:
+        served = list(models)
+        ids = {_id_of(model) for model in served}
         aliases = [
             _anthropic_model(alias, model)
             for alias, model in self._catalog.claude_ids()
-            if model.id in served
+            if model.id in ids and may_use_any(caller, (alias, model.id))
         ]
-        return aliases + [_anthropic_model(name, model) for name, model in served.items()]
+        return aliases + [_anthropic_model(name, model) for name, model in _usable(served, caller)]
+
+
+def _usable(models: Iterable[Model | str], caller: Caller) -> Iterator[tuple[str, Model | str]]:
+    """Return the models that a key may ask for, each under its id.
+
+    One that may be asked for by other names only is there under each of those.
+    """
+    for model in models:
+        name = _id_of(model)
+        if may_use(caller, name):
+            yield name, model
+        elif not isinstance(model, str):
+            yield from ((alias, model) for alias in model.aliases if may_use(caller, alias))
+
+
+def _id_of(model: Model | str) -> str:
+    return model if isinstance(model, str) else model.id
 
 
 def _query(scope: Scope) -> dict[str, str]:

@@ -7,10 +7,13 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.terms import MAX_TAG_CHARS, MAX_TAGS
 from groxy.dialects._base import Dialect
 from groxy.gateway import Call, Gateway
+from groxy.policy.access import check_access, client_address
 from groxy.policy.keys import Caller, Keyring
 from groxy.routing.model import Capability
 from groxy.wire.asgi import AsgiClient, Receive, Scope, Send, header, read_body
 
+RECORDING = "groxy.recording"
+"""In a scope: what the reply is recorded in; see `api.idempotency`."""
 _CONVERSATION = frozenset({b"x-grok-conv-id", b"x-session-id"})
 _TITLE = frozenset({b"x-title", b"x-openrouter-title"})
 _URL = b"http-referer"
@@ -19,8 +22,38 @@ _MAX_HINT_CHARS = 256
 
 
 def identify(keyring: Keyring, scope: Scope) -> Caller:
-    """Return who asks; raise BAD_KEY."""
-    return keyring.identify(header(scope, b"authorization"), header(scope, b"x-api-key"))
+    """Return who asks, and may ask here; raise BAD_KEY, or FORBIDDEN (`policy.access`)."""
+    authorization = x_api_key = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            authorization = _only(authorization, name, value)
+        elif name == b"x-api-key":
+            x_api_key = _only(x_api_key, name, value)
+    caller = keyring.identify(authorization, x_api_key)
+    address = _address_of(keyring, scope) if caller.grant.ips else None
+    check_access(caller, scope.get("path", ""), address)
+    return caller
+
+
+def _only(before: str | None, name: bytes, value: bytes) -> str:
+    """Return a header; raise BAD_KEY when it came before: who reads which could not be told."""
+    text = value.decode("latin-1")
+    if before is not None and before != text:
+        message = f"`{name.decode()}` was sent twice. Send it once."
+        raise GroxyError(ErrorKind.BAD_KEY, message)
+    return text
+
+
+def _address_of(keyring: Keyring, scope: Scope) -> str | None:
+    """Return the address of who asks; None when that is not known, as behind a Unix socket."""
+    client = scope.get("client")
+    peer = client[0] if client else None
+    if not keyring.trusted_proxies:
+        return peer
+    forwarded = [
+        value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"
+    ]
+    return client_address(peer, forwarded, keyring.trusted_proxies)
 
 
 def call_of(scope: Scope, dialect: Dialect, caller: Caller, body: bytes) -> Call:
@@ -40,6 +73,7 @@ def call_of(scope: Scope, dialect: Dialect, caller: Caller, body: bytes) -> Call
         caller=caller,
         body=body,
         prefer_tags=() if tags is None else read_tags(tags),
+        recording=scope.get(RECORDING),
         **hints,
     )
 

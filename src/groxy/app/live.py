@@ -58,6 +58,7 @@ def limits_of(settings: Settings) -> Limits:
             backoff_max_s=attempts.backoff_max_s,
         ),
         capacity_wait_s=attempts.capacity_wait_s,
+        default_output_tokens=settings.billing.default_output_tokens,
     )
 
 

@@ -126,8 +126,10 @@ class GroxyError(Exception):
 
     `param` names the request field at fault, as a dotted path (`messages.0.role`).
     `code` is the wire code where one says more than the kind's own (`account_not_found`).
-    `retry_after_s` becomes the `Retry-After` header.
+    `retry_after_s` becomes the `Retry-After` header; `headers` go with the reply as they are.
     """
+
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ attempt used and cost is noted in its trail in either case.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from typing import Protocol, TypeVar
 
@@ -18,9 +18,11 @@ from groxy.core.money import Price, cost_of
 from groxy.core.tokens import TokenCounter
 from groxy.core.usage import Usage
 from groxy.dialects._base import Asked, Dialect, EmbeddedError, StreamRelay, Tally, WholeReply
+from groxy.gateway.budget import Budget
 from groxy.gateway.lanes import Lane, Lanes
 from groxy.gateway.rounds import read_refusal
-from groxy.ledger.costs import BY_UPSTREAM, attempt_cost
+from groxy.ledger.costs import BY_UPSTREAM, attempt_cost, list_cost
+from groxy.ledger.prices import Tariff
 from groxy.ledger.trail import NOTHING, OK, Attempt
 from groxy.routing.router import Candidate
 from groxy.upstreams._base import ErrorReply
@@ -55,7 +57,12 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     conversation: str
     """What its conversation is called upstream; empty when it is none."""
     counter: TokenCounter
-    price_of: Callable[[str], Price | None]
+    tariff: Tariff
+    """The prices that hold for it, whatever they become meanwhile."""
+    charge_of: Callable[[int, int], int]
+    """What its caller pays, of what it costs by bill or list, and by list."""
+    budget: Callable[[], Budget | None]
+    """What one stream may use up; None for what it likes."""
     heard: Callable[[], None]
     """Notes that the upstream sent something."""
 
@@ -85,6 +92,8 @@ class AttemptRun:
         """True when it was ended because another attempt serves."""
         self.ended_by: GroxyError | None = None
         """Why it was ended from outside, where not for another attempt."""
+        self.is_cut = False
+        """True when its stream was ended because its budget was used up."""
 
     @property
     def account_id(self) -> str:
@@ -143,7 +152,10 @@ class AttemptRun:
         except BaseException:
             reply.close()
             raise
-        reply.release()
+        if self.is_cut:
+            reply.close()
+        else:
+            reply.release()
         return relay
 
     async def _send(self, lane: Lane, *, is_stream: bool) -> Reply:
@@ -191,23 +203,36 @@ class AttemptRun:
 
     async def _pass(self, reply: Reply, relay: StreamRelay, pass_on: PassOn) -> None:
         """Pass a stream on; what comes before the first output is held until that is there."""
-        held = b""
-        async for piece in self._pieces(reply, relay):
-            if self.attempt.first_event:
-                await pass_on(piece)
-                continue
-            held += piece
-            if relay.tally.has_output:
-                self.attempt.first_event = time.perf_counter()
-                await pass_on(held)
-            elif len(held) > _MAX_HELD_BYTES:
-                raise GroxyError(ErrorKind.BAD_REPLY, "The upstream sent much, but no answer.")
+        held, budget = b"", self._question.budget()
+        async with aclosing(self._pieces(reply, relay)) as pieces:
+            async for piece in pieces:
+                if self.attempt.first_event:
+                    await pass_on(piece)
+                else:
+                    held += piece
+                    if not relay.tally.has_output:
+                        _check_held(held)
+                        continue
+                    self.attempt.first_event = time.perf_counter()
+                    await pass_on(held)
+                if budget is not None and await self._is_spent(budget, relay, pass_on):
+                    return
         if relay.failure is not None:
             raise self._meaning(relay.failure)
         if not relay.is_complete:
             raise GroxyError(ErrorKind.STREAM_BROKEN, "The upstream broke off its reply.")
 
-    async def _pieces(self, reply: Reply, relay: StreamRelay) -> AsyncIterator[bytes]:
+    async def _is_spent(self, budget: Budget, relay: StreamRelay, pass_on: PassOn) -> bool:
+        """End the stream when its budget is used up and there is no more; return whether it is."""
+        if relay.is_complete or budget.covers(relay.tally) or await budget.extend():
+            return False
+        self.is_cut = True
+        last = relay.cut()
+        if last:
+            await pass_on(last)
+        return True
+
+    async def _pieces(self, reply: Reply, relay: StreamRelay) -> AsyncGenerator[bytes, None]:
         """Yield what a reply has for the client, as it comes."""
         if "json" in reply.headers.get("content-type", ""):
             yield relay.feed_whole(await reply.read(_MAX_REPLY_BYTES))
@@ -244,15 +269,24 @@ class AttemptRun:
         attempt.outcome = error.value if error else OK
         attempt.model_served = served
         usage = reported or self._estimated(error)
-        model = self.candidate.target.model
-        price = self._question.price_of(served) or (model.price if model else None)
+        price = self._price(served)
         attempt.usage = usage
         attempt.cost_ticks, attempt.cost_source = attempt_cost(
             usage, price, is_cached=self._is_cached
         )
+        attempt.list_ticks = list_cost(usage, price, is_cached=self._is_cached) or 0
         if attempt.cost_source == BY_UPSTREAM and price is not None and error is None:
             self.candidate.account.note_price(attempt.cost_ticks, cost_of(usage, price))
         return usage
+
+    def _price(self, served: str) -> Price | None:
+        """Return the price of the model that served, else of the one that was to."""
+        model, tariff = self.candidate.target.model, self._question.tariff
+        for name in (served, model.id if model else ""):
+            priced = tariff.of(name) if name else None
+            if priced is not None and priced.price is not None:
+                return priced.price
+        return None
 
     def _kind_of(self, error: BaseException) -> ErrorKind:
         """Return what an attempt that ended like this is entered as.
@@ -270,7 +304,9 @@ class AttemptRun:
         """Return the usage to tell: with its cost, where the caller asked for that."""
         if not self._question.asked.wants_cost:
             return usage
-        return msgspec.structs.replace(usage, cost_ticks=self.attempt.cost_ticks)
+        attempt = self.attempt
+        ticks = self._question.charge_of(attempt.cost_ticks, attempt.list_ticks)
+        return msgspec.structs.replace(usage, cost_ticks=ticks)
 
     def _estimated(self, error: ErrorKind | None) -> Usage:
         """Count what the upstream did not report: what it read, and what it had produced."""
@@ -284,6 +320,11 @@ class AttemptRun:
             output_tokens=question.counter.count("".join(self.tally.output)),
             estimated=True,
         )
+
+
+def _check_held(held: bytes) -> None:
+    if len(held) > _MAX_HELD_BYTES:
+        raise GroxyError(ErrorKind.BAD_REPLY, "The upstream sent much, but no answer.")
 
 
 async def _unwatched(work: Coroutine[None, None, T]) -> T:

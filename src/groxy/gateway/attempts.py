@@ -10,8 +10,6 @@ import asyncio
 from collections.abc import Coroutine
 from typing import cast
 
-import msgspec
-
 from groxy.core.errors import GroxyError
 from groxy.core.tokens import input_tokens
 from groxy.core.usage import Usage
@@ -21,6 +19,7 @@ from groxy.gateway.lanes import Lanes
 from groxy.gateway.means import Call, Means
 from groxy.gateway.race import Race
 from groxy.gateway.rounds import Rounds, begin_attempt, note_failure
+from groxy.gateway.tab import Tab
 from groxy.gateway.vigil import Vigil
 from groxy.ledger.costs import attempt_cost
 from groxy.ledger.trail import Trail
@@ -29,8 +28,6 @@ from groxy.routing.router import Candidate, Wanted
 _CHARS_PER_TOKEN = 4
 _USUAL_OUTPUT_TOKENS = 2000
 """Expected of a request that names no bound, when the cost of a hedge is estimated."""
-_OUTPUT_BOUNDS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
-_bound_decoder = msgspec.json.Decoder(int)
 
 
 class Attempts:
@@ -43,7 +40,9 @@ class Attempts:
         trail: Trail,
         vigil: Vigil,
         pass_on: PassOn,
+        tab: Tab,
     ) -> None:
+        self._tab = tab
         self._means = means
         self._call = call
         self._trail = trail
@@ -63,7 +62,9 @@ class Attempts:
             lanes=self._lanes(asked),
             conversation=wanted.conversation,
             counter=self._means.counter,
-            price_of=self._means.price_of,
+            tariff=self._tab.tariff,
+            charge_of=self._tab.charge_of,
+            budget=self._tab.budget,
             heard=self._vigil.heard,
         )
         if self._means.hedger.is_on:
@@ -151,8 +152,11 @@ class Attempts:
     def _expected_cost(self, asked: Asked, candidate: Candidate) -> int | None:
         """Return what asking a candidate may cost, in ticks; None when that is not known."""
         model = candidate.target.model
-        price = model.price if model else None
-        usage = Usage(input_tokens=self._tokens, output_tokens=_most_output(asked))
+        priced = self._tab.tariff.of(model.id) if model else None
+        price = priced.price if priced else None
+        bound = self._call.dialect.bound_of(asked)
+        output = _USUAL_OUTPUT_TOKENS if bound.max_tokens is None else bound.max_tokens
+        usage = Usage(input_tokens=self._tokens, output_tokens=output * bound.choices)
         return None if price is None else attempt_cost(usage, price, is_cached=False)[0]
 
     def _lanes(self, asked: Asked) -> Lanes:
@@ -196,15 +200,3 @@ class Attempts:
 
 def _total(usage: Usage) -> int:
     return usage.input_tokens + usage.output_tokens
-
-
-def _most_output(asked: Asked) -> int:
-    """Return how many tokens a request lets the model write."""
-    for name in _OUTPUT_BOUNDS:
-        raw = asked.fields.get(name)
-        if raw is not None:
-            try:
-                return max(_bound_decoder.decode(raw), 0)
-            except msgspec.MsgspecError:
-                break
-    return _USUAL_OUTPUT_TOKENS

@@ -6,15 +6,19 @@ gateway that is killed meanwhile asks nobody twice: the reply becomes an error t
 """
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.gateway.collected import CollectedReply
 from groxy.gateway.means import Call
 from groxy.gateway.pipeline import Gateway
+from groxy.gateway.recording import Recording
 from groxy.store.kept import Kept, KeptStore
 
 _KIND = "deferred"
@@ -23,6 +27,12 @@ _KEPT_MS = 24 * 3600 * 1000
 _LEASE_MS = 60_000
 """A pending reply whose process has not said for so long that it is at work is lost."""
 RENEW_EVERY_S = 15.0
+
+
+def _id_of(recording: Recording) -> str:
+    """Return the id of what is deferred by a request that can be sent again."""
+    seed = f"{recording.name}\0{recording.fingerprint.hex()}".encode()
+    return hashlib.sha256(seed).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,21 +60,26 @@ class DeferredReplies:
     async def begin(self, call: Call) -> str:
         """Begin to answer; return the id under which the reply can be fetched."""
         now = self.clock_ms()
-        deferred_id = call.request_id.removeprefix("req_")
-        await self.kept.put(
-            Kept(
-                id=deferred_id,
-                kind=_KIND,
-                owner=call.caller.key_id,
-                parent=None,
-                account_id="",
-                state=_PENDING,
-                created_ms=now,
-                expires_ms=now + _KEPT_MS,
-                lease_ms=now + _LEASE_MS,
-                content=b"",
-            )
+        owner, deferred_id = call.caller.key_id, call.request_id.removeprefix("req_")
+        if call.recording is not None:
+            deferred_id = _id_of(call.recording)
+            if await self.kept.get(deferred_id, owner, _KIND) is not None:
+                return deferred_id  # A process died before it could tell its caller.
+            # What is recorded is the receipt.
+            call = msgspec.structs.replace(call, recording=None)
+        pending = Kept(
+            id=deferred_id,
+            kind=_KIND,
+            owner=owner,
+            parent=None,
+            account_id="",
+            state=_PENDING,
+            created_ms=now,
+            expires_ms=now + _KEPT_MS,
+            lease_ms=now + _LEASE_MS,
+            content=b"",
         )
+        await self.kept.keep([self.kept.row(pending)])
         self._working.add(deferred_id)
         self.spawn(self._work(deferred_id, call))
         return deferred_id

@@ -6,6 +6,7 @@ Nobody learns of another's job. What is done for a job is in `filming`.
 """
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
@@ -23,6 +24,7 @@ from groxy.gateway.film_parts import first_call
 from groxy.gateway.filming import Filming
 from groxy.gateway.films import Film, FilmProgress
 from groxy.gateway.means import Call, Means
+from groxy.gateway.recording import Recording
 from groxy.gateway.reel import (
     CANCELLED,
     COMPLETED,
@@ -36,7 +38,9 @@ from groxy.gateway.reel import (
 )
 from groxy.gateway.rounds import most_telling
 from groxy.gateway.settling import settle
+from groxy.gateway.tab import Tab
 from groxy.jobs.worker import LeaseLostError, Worker, now_ms
+from groxy.ledger.bill import NO_CHARGE, hold_of
 from groxy.ledger.trail import Trail
 from groxy.media.shelf import Shelf
 from groxy.store.jobs import Job, JobStore
@@ -84,16 +88,36 @@ class FilmJobs:
             app_title=call.app_title,
             app_url=call.app_url,
         )
+        tab, job_id = Tab(self._means, call.caller, trail), f"video_{secrets.token_hex(16)}"
+        if call.recording is not None:
+            job_id, job = await self._ordered_before(call.recording, call.caller.key_id)
+            if job is not None:
+                return job
         try:
             # Nothing is begun that could not be entered in the books.
             self._means.journal.require_open()
             asked = await read()
             trail.model_asked = asked.request.model
-            return await self._create(call, asked)
+            return await self._create(call, asked, tab, job_id)
         except GroxyError as error:
-            raise await settle(self._means, trail, error) or error from None
+            told = await settle(self._means, tab, error, recording=call.recording)
+            raise told or error from None
 
-    async def _create(self, call: Call, asked: FilmAsked) -> Job:
+    async def _ordered_before(self, recording: Recording, owner: str) -> tuple[str, Job | None]:
+        """Return the id of the job that a request which can be sent again orders.
+
+        With the job, if it is there: then a process died before it could tell its caller.
+        """
+        number = 0
+        while True:
+            seed = f"{recording.name}\0{recording.fingerprint.hex()}\0{number}".encode()
+            job_id = "video_" + hashlib.sha256(seed).hexdigest()[:32]
+            job = await self._jobs.find(job_id, owner)
+            if job is None or job.status not in (CANCELLED, FAILED):
+                return job_id, job
+            number += 1
+
+    async def _create(self, call: Call, asked: FilmAsked, tab: Tab, job_id: str) -> Job:
         request, at_ms = asked.request, now_ms()
         reel = Reel(
             model=request.model,
@@ -107,9 +131,12 @@ class FilmJobs:
             app_url=call.app_url,
         )
         self._check(reel, request)
+        await tab.open_for_film(request)
+        reel.note_price(tab.media_price(self._means.router.base_name(request.model)))
+        reel.price_version, reel.plan, reel.hold = tab.trail.price_version, tab.plan, tab.hold
         days = self.shelf.limits.keep_days
         job = Job(
-            id=f"video_{secrets.token_hex(16)}",
+            id=job_id,
             kind=KIND,
             owner=call.caller.key_id,
             status=QUEUED,
@@ -119,7 +146,10 @@ class FilmJobs:
             expires_ms=at_ms + (days * _DAY_MS if days else _FOR_EVER_MS),
             request_id=call.request_id,
         )
-        await self._jobs.create(job, encode(request))
+        # From here on the books hold what it may cost, also when this process dies.
+        entries, moves = hold_of(tab.trail, reel.hold)
+        balances = await self._jobs.create(job, encode(request), entries, moves)
+        await tab.settle(NO_CHARGE, balances, is_owed=False)
         self._remember(job.id, request.prompt)
         self._worker.wake()
         return job
@@ -206,7 +236,7 @@ class FilmJobs:
             completed_s=job.completed_ms // 1000 if job.completed_ms is not None else None,
             expires_s=None if is_lasting else job.expires_ms // 1000,
             url=link_of(stored) if stored is not None else "",
-            cost_ticks=job.cost_ticks,
+            cost_ticks=None if job.cost_ticks is None else reel.shown_ticks(job.cost_ticks),
             error_code=reel.error_code if job.status == FAILED else "",
             error=job.error if job.status == FAILED else "",
         )
@@ -293,7 +323,11 @@ class FilmJobs:
         stored = await self.stored(job)
         if stored is None:
             raise _no_such_job()
-        return Film(stored=stored, duration_s=float(reel.seconds), cost_ticks=job.cost_ticks or 0)
+        return Film(
+            stored=stored,
+            duration_s=float(reel.seconds),
+            cost_ticks=reel.shown_ticks(job.cost_ticks or 0),
+        )
 
 
 def _asked(request: VideoRequest) -> FilmAsked:

@@ -143,7 +143,8 @@ class FilmOrders:
             )
             film.reel.part_s = part_s
             model = candidate.target.model
-            film.reel.note_price(model.media_price if model is not None else None)
+            if film.reel.second_ticks is None:  # The price list did not know it by the name asked.
+                film.reel.note_price(model.media_price if model is not None else None)
             with film.held.unbroken():
                 await film.save(status=SUBMITTING, account_id=account.id)
                 upstream_id = await self._begun(film, candidate, call, take)

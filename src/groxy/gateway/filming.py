@@ -18,6 +18,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
 from groxy.core.errors import ErrorKind, GroxyError, facts_of
 from groxy.core.media import FilmState, FilmStatus
 from groxy.gateway.film_orders import FilmOrders
@@ -41,6 +43,7 @@ from groxy.gateway.reel import (
     trail_of,
 )
 from groxy.jobs.worker import Held, LeaseLostError, now_ms
+from groxy.ledger.bill import NO_CHARGE, released, sheet_of
 from groxy.ledger.costs import BY_UPSTREAM
 from groxy.ledger.trail import OK
 from groxy.routing.account import Account
@@ -252,9 +255,12 @@ class Filming:
         job, means = film.held.job, self._means
         if await request_of(self._database, job.request_id) is not None:
             return
-        trail = trail_of(job, film.reel)
-        entry, attempts = trail.entries(outcome=outcome, status=status, is_owed=is_owed)
-        await means.journal.submit(entry, attempts)
+        trail, reel = trail_of(job, film.reel), film.reel
+        charge = reel.charge(job.cost_ticks or 0) if is_owed else NO_CHARGE
+        charge = replace(charge, user_id=reel.hold.user_id)
+        sheet = sheet_of(trail, charge, outcome=outcome, status=status, is_owed=is_owed)
+        balances = await means.journal.submit(released(sheet, trail, reel.hold))
+        await means.admission.learn(balances or {})
         for attempt in trail.attempts:
             means.metrics.attempt_done(
                 upstream=attempt.upstream,

@@ -16,12 +16,15 @@ from msgspec.structs import replace
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.media import ImageRequest, MadeImages
 from groxy.gateway.means import Call, Means
+from groxy.gateway.recording import Recording
 from groxy.gateway.results import Picture, Results
 from groxy.gateway.settling import settle
+from groxy.gateway.tab import Tab, price_of_images
 from groxy.gateway.turns import Turns, send
 from groxy.gateway.vigil import Client, Deadlines, Vigil
 from groxy.ledger.costs import BY_CATALOG, BY_UPSTREAM, UNPRICED
 from groxy.ledger.trail import Attempt, Trail
+from groxy.policy.admission import Headers
 from groxy.routing.model import Capability, Model
 from groxy.routing.router import Candidate, Wanted
 
@@ -30,9 +33,6 @@ _MAX_LITE = 4
 """Of a lite model, mode "fast" in the catalog (grok2api, products of its image endpoint)."""
 _OVERHEAD_BYTES = 1024 * 1024
 """Of a reply beside its pictures."""
-_USUAL_RESOLUTION = "1k"
-_USUAL_QUALITY = "medium"
-"""What xAI makes for who names nothing (docs.x.ai, release notes of 1.19, 2026-08)."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +58,8 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     """False where neither the upstream nor the catalog knows what it cost."""
     adjusted: Sequence[str]
     """What was changed for the upstream, for `x-groxy-adjusted`."""
+    headers: Headers = []
+    """What the reply tells of its caller's limits."""
 
 
 class OnSilence(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,16 +91,21 @@ class Maker:
             app_url=call.app_url,
             reply_id=reply_id,
         )
-        return Making(self.means, self.results, trail)
+        tab = Tab(self.means, call.caller, trail)
+        return Making(self.means, self.results, tab, call.recording)
 
 
 class Making:
     """One request on its way."""
 
-    def __init__(self, means: Means, results: Results, trail: Trail) -> None:
+    def __init__(
+        self, means: Means, results: Results, tab: Tab, recording: Recording | None = None
+    ) -> None:
         self._means = means
         self._results = results
-        self._trail = trail
+        self._tab = tab
+        self._trail = tab.trail
+        self._recording = recording
         self._adjusted: tuple[str, ...] = ()
 
     @property
@@ -130,7 +137,7 @@ class Making:
             message = "The gateway was stopped before the pictures were made. Try again."
             error = GroxyError(ErrorKind.INTERNAL, message)
         finally:
-            error = await settle(self._means, self._trail, error)
+            error = await settle(self._means, self._tab, error, recording=self._recording)
         if error is not None:
             raise error
         assert made is not None  # noqa: S101 - without an error there is something
@@ -152,6 +159,7 @@ class Making:
                 return await self._ask(request, candidate, attempt)
 
             _check(request, self._means.router.model(request.model))
+            await self._tab.open_for_images(request)
             wanted = Wanted(model=request.model, carriers=_CARRIERS)
             turns = Turns(self._means, self._trail, vigil)
             candidate, made = await turns.serve(wanted, ask)
@@ -183,7 +191,10 @@ class Making:
         attempt.first_event = time.perf_counter()
         attempt.model_served = candidate.model_sent
         delivered = [one for one in made.images if not one.refused][: request.count]
-        attempt.cost_ticks, attempt.cost_source = _cost(made, len(delivered), request, model)
+        price = self._tab.media_price(model.id if model is not None else request.model)
+        count = len(delivered)
+        attempt.list_ticks = (price_of_images(price, request, count) or 0) if count else 0
+        attempt.cost_ticks, attempt.cost_source = _cost(made, attempt.list_ticks)
         if not delivered:
             reason = next((one.refused for one in made.images if one.refused), "")
             raise GroxyError(ErrorKind.REFUSED, _refusal(reason), param="prompt")
@@ -197,9 +208,10 @@ class Making:
             pictures=pictures,
             refusals=(reasons + fewer * missing)[:missing],
             created=self._trail.at_ms // 1000,
-            cost_ticks=last.cost_ticks if last else 0,
+            cost_ticks=self._tab.charge_of(last.cost_ticks, last.list_ticks) if last else 0,
             is_priced=last is not None and last.cost_source != UNPRICED,
             adjusted=self._adjusted,
+            headers=self._tab.headers,
         )
 
 
@@ -233,22 +245,11 @@ def _check_makes(request: ImageRequest, makes: frozenset[str]) -> None:
         raise GroxyError(ErrorKind.UNSUPPORTED, message, param=param)
 
 
-def _cost(
-    made: MadeImages, count: int, request: ImageRequest, model: Model | None
-) -> tuple[int, str]:
-    """Return what pictures cost in ticks, and where that is from: the bill, else the catalog."""
+def _cost(made: MadeImages, list_ticks: int) -> tuple[int, str]:
+    """Return what pictures cost in ticks, and where that is from: the bill, else the price list."""
     if made.cost_ticks is not None:
         return made.cost_ticks, BY_UPSTREAM
-    price = model.media_price if model is not None else None
-    each = None
-    if price is not None:
-        each = price.for_image(
-            resolution=request.resolution or _USUAL_RESOLUTION,
-            quality=request.quality or _USUAL_QUALITY,
-        )
-    if price is None or each is None or not count:
-        return 0, UNPRICED
-    return each * count + price.per_input_image * len(request.images), BY_CATALOG
+    return (list_ticks, BY_CATALOG) if list_ticks else (0, UNPRICED)
 
 
 def _refusal(reason: str) -> str:

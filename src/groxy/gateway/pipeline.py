@@ -1,7 +1,7 @@
 """The steps of one request, in the order that the package's docstring numbers them."""
 
 import asyncio
-import time
+import hashlib
 from dataclasses import dataclass, replace
 
 from groxy.core.errors import ErrorKind, GroxyError
@@ -10,9 +10,10 @@ from groxy.gateway.attempt import AttemptRun
 from groxy.gateway.attempts import Attempts
 from groxy.gateway.marks import binding_field, flagged_tools, own_conversation
 from groxy.gateway.means import Call, Means
+from groxy.gateway.settling import settle
+from groxy.gateway.tab import Tab
 from groxy.gateway.vigil import Client, Vigil
-from groxy.ledger.trail import OK, Trail
-from groxy.observe.logs import RequestLine, log_request
+from groxy.ledger.trail import Trail
 from groxy.routing.router import Wanted
 from groxy.store.kept import KeptRow
 
@@ -23,7 +24,7 @@ _STREAM_HEADERS = [
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 ]
-_BILLED_OUTCOMES = frozenset({OK, ErrorKind.CANCELLED.value})
+_CUT_NOTE = b": ended here, because what was held for this reply is used up\n\n"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,13 +52,18 @@ class _Answer:
             app_title=call.app_title,
             app_url=call.app_url,
         )
+        self._tab = Tab(gateway, call.caller, self._trail)
         self._tries: Attempts | None = None
         self._kept: list[KeptRow] = []
         """What is to be kept of the reply, written together with its entry."""
         self._flagged: list[str] = []
         """Tools that were called though nobody offered them."""
+        self._sent = hashlib.sha256()
+        """Of what the client got, but for what breaks the silence."""
         self._error: GroxyError | None = None
         self._has_started = False
+        if call.recording is not None:
+            call.recording.stream_error = call.dialect.encode_stream_error
 
     async def run(self) -> None:
         """Decode, plan, attempt; enter in the books; send the last bytes."""
@@ -81,10 +87,11 @@ class _Answer:
             message = "The gateway made a mistake. Quote the request id when you report it."
             self._error = GroxyError(ErrorKind.INTERNAL, message, detail=repr(error))
         finally:
-            await self._settle()
+            await self._settle(last_bytes)
         await self._finish(last_bytes)
 
     def _decode(self) -> Asked:
+        self._trail.request_sha256 = hashlib.sha256(self._call.body).digest()
         asked = self._call.dialect.decode_request(self._call.body)
         self._trail.model_asked = asked.model
         default = self._gateway.limits.streams_by_default
@@ -97,10 +104,12 @@ class _Answer:
         owner, home, whole = call.caller.key_id, "", asked
         if asked.continues or asked.keeps:
             whole, home = await memory.recall(call.dialect, asked, owner)
+        whole = await self._tab.open_for_text(call.dialect, whole)
         last_bytes = await self._attempts(whole, self._wanted(whole, home))
         run = self._run
         if run is None:
             return last_bytes
+        self._trail.is_cut = run.is_cut
         if asked.keeps:
             self._kept.append(
                 memory.reply_row(
@@ -110,7 +119,18 @@ class _Answer:
         if run.tally.sealed and run.tally.call_ids and not call.dialect.carries_sealed:
             self._kept.append(memory.thoughts_row(run.tally.sealed, run.tally.call_ids, owner))
         self._flagged = flagged_tools(run.tally.called, asked.tool_names)
-        return last_bytes
+        return self._notes() + last_bytes
+
+    def _notes(self) -> bytes:
+        """Return what a stream says in comments before its end: its headers had left by then."""
+        notes = b""
+        if self._trail.is_stream and self._flagged:
+            notes += (
+                f": tools called that were not offered: {', '.join(self._flagged)}\n\n".encode()
+            )
+        if self._trail.is_cut:
+            notes += _CUT_NOTE
+        return notes
 
     def _wanted(self, asked: Asked, home: str) -> Wanted:
         conversation = self._call.conversation or asked.conversation
@@ -135,7 +155,7 @@ class _Answer:
         async with Vigil(self._client, gateway.limits.deadlines, break_silence) as vigil:
             self._vigil = vigil
             attempts = self._tries = Attempts(
-                gateway, self._call, self._trail, vigil, self._pass_on
+                gateway, self._call, self._trail, vigil, self._pass_on, self._tab
             )
             return await attempts.serve(asked, wanted)
 
@@ -149,6 +169,7 @@ class _Answer:
         await self._vigil.sending()
         if not self._has_started:
             await self._start(_OK_STATUS, _STREAM_HEADERS)
+        self._sent.update(piece)
         await self._client.send(piece, is_last=False)
         self._vigil.sent()
 
@@ -158,65 +179,31 @@ class _Answer:
             await self._start(_OK_STATUS, _STREAM_HEADERS)
         await self._client.send(self._call.dialect.keepalive, is_last=False)
 
-    async def _settle(self) -> None:
+    async def _settle(self, last_bytes: bytes) -> None:
         """Enter the request in the books, and count it."""
-        outcome, status = OK, _OK_STATUS
         if self._run is not None:
             self._trail.reply_id = self._run.tally.reply_id
             self._trail.finish_reason = self._run.tally.finish_reason
-        if self._error is not None:
-            outcome, status = self._error.kind.value, self._error.facts.status
-        entry, attempts = self._trail.entries(
-            outcome=outcome, status=status, is_owed=outcome in _BILLED_OUTCOMES
-        )
-        try:
-            kept = self._kept if self._error is None else ()
-            committed = self._gateway.journal.submit(entry, attempts, kept)
-            self._count(outcome)  # Meanwhile: the disk takes longer.
-            await committed
-        except GroxyError as error:
-            self._error = error
-            self._gateway.log.error(
-                "entry not written", request=entry.id, outcome=outcome, detail=error.detail
-            )
-            outcome = error.kind.value
-        self._gateway.metrics.request_done(
-            dialect=entry.dialect,
-            outcome=outcome,
-            duration_s=time.perf_counter() - self._trail.began,
+        if self._error is None:
+            self._sent.update(last_bytes)
+            self._trail.reply_sha256 = self._sent.digest()
+        self._error = await settle(
+            self._gateway,
+            self._tab,
+            self._error,
+            kept=self._kept,
+            is_empty=self._is_empty,
+            recording=self._call.recording,
         )
 
-    def _count(self, outcome: str) -> None:
-        """Count the attempts in the metrics, and log the request."""
-        gateway, trail = self._gateway, self._trail
-        for attempt in trail.attempts:
-            gateway.metrics.attempt_done(
-                upstream=attempt.upstream,
-                outcome=attempt.outcome,
-                usage=attempt.usage,
-                cost_ticks=attempt.cost_ticks,
-            )
-        last = trail.last
-        if last is not None and last.first_event:
-            gateway.metrics.first_event(
-                upstream=last.upstream, seconds=last.first_event - trail.began
-            )
-        if gateway.limits.logs_requests:
-            line = RequestLine(
-                request=trail.request_id,
-                key=trail.key_id,
-                dialect=trail.dialect,
-                stream=trail.is_stream,
-                model=trail.model_asked[:128],
-                served=last.model_served if last else "",
-                account=last.account_id if last else "",
-                attempts=len(trail.attempts),
-                outcome=outcome,
-                input_tokens=last.usage.input_tokens if last else 0,
-                output_tokens=last.usage.output_tokens if last else 0,
-                ms=round((time.perf_counter() - trail.began) * 1000, 2),
-            )
-            log_request(line)
+    @property
+    def _is_empty(self) -> bool:
+        """True for a reply that has nothing in it: it costs its caller nothing."""
+        run, last = self._run, self._trail.last
+        if run is None or last is None:
+            return True
+        has_nothing = last.usage.output_tokens == 0 and not any(run.tally.output)
+        return has_nothing and self._tab.expects_output
 
     async def _finish(self, last_bytes: bytes) -> None:
         """Send what the client still has to get."""
@@ -228,9 +215,6 @@ class _Answer:
         elif self._trail.is_stream:
             if not self._has_started:
                 await self._start(_OK_STATUS, _STREAM_HEADERS)
-            if self._flagged:
-                note = f": tools called that were not offered: {', '.join(self._flagged)}\n\n"
-                last_bytes = note.encode() + last_bytes
             await self._client.send(last_bytes, is_last=True)
         else:
             await self._start(_OK_STATUS, _JSON_HEADERS + _length(last_bytes))
@@ -245,17 +229,19 @@ class _Answer:
             await self._client.send(written, is_last=True)
             return
         body = dialect.encode_error(error)
-        await self._start(error.facts.status, _error_headers(error, self._trail) + _length(body))
+        headers = _error_headers(error, self._trail) + _length(body)
+        await self._start(error.facts.status, headers)
         await self._client.send(body, is_last=True)
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self._has_started = True
         trailing = [(b"x-groxy-attempts", b"%d" % len(self._trail.attempts))]
-        if self._run is not None and self._run.adjusted:
-            trailing.append((b"x-groxy-adjusted", ", ".join(self._run.adjusted).encode()))
+        adjusted = [*self._tab.adjusted, *(self._run.adjusted if self._run is not None else ())]
+        if adjusted:
+            trailing.append((b"x-groxy-adjusted", ", ".join(adjusted).encode()))
         if self._flagged:
             trailing.append((b"x-groxy-flagged", ", ".join(self._flagged).encode()))
-        await self._client.start(status, headers + trailing)
+        await self._client.start(status, headers + trailing + self._tab.headers)
 
 
 def _length(body: bytes) -> list[tuple[bytes, bytes]]:
@@ -264,6 +250,7 @@ def _length(body: bytes) -> list[tuple[bytes, bytes]]:
 
 def _error_headers(error: GroxyError, trail: Trail) -> list[tuple[bytes, bytes]]:
     headers = list(_JSON_HEADERS)
+    headers += error.headers
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % max(round(error.retry_after_s + 0.499), 1)))
     if len(trail.attempts) > 1:

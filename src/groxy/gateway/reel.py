@@ -11,14 +11,17 @@ from typing import Any
 import msgspec
 
 from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.grants import PlanGrant
 from groxy.core.media import FilmState
+from groxy.core.money import MediaPrice
 from groxy.dialects.videos import Form
 from groxy.jobs.worker import Held, now_ms
+from groxy.ledger.bill import NO_CHARGE, Charge
 from groxy.ledger.costs import BY_CATALOG, BY_UPSTREAM, UNPRICED
+from groxy.ledger.prices import charge_of
 from groxy.ledger.trail import Attempt, Route, Trail
 from groxy.observe.logs import Logger
 from groxy.routing.account import Account
-from groxy.routing.model import MediaPrice
 from groxy.store.jobs import Job
 
 DIALECT = "videos"
@@ -62,11 +65,16 @@ class Reel(msgspec.Struct, kw_only=True, omit_defaults=True):
     app_title: str = ""
     app_url: str = ""
     second_ticks: int | None = None
-    """The catalog's price of a second, when the film was ordered; None where it has none."""
+    """The list's price of a second, when the film was ordered; None where it has none."""
     input_ticks: int = 0
     """The same for each reference."""
     part_s: int = 0
     """Seconds of the part that is being made; of most films all of them."""
+    price_version: str = ""
+    hold: Charge = NO_CHARGE
+    """What the books have set aside for it, and of whom."""
+    plan: PlanGrant = PlanGrant()
+    """Of its caller, when it was ordered: what is charged follows from it."""
     made_s: int = 0
     """Seconds that are made already, of a film that is made in parts."""
     billed_ticks: int = 0
@@ -84,7 +92,7 @@ class Reel(msgspec.Struct, kw_only=True, omit_defaults=True):
         return self.takes[-1] if self.takes else None
 
     def note_price(self, price: MediaPrice | None) -> None:
-        """Note what the catalog asks for a film like this."""
+        """Note what the price list asks for a film like this."""
         if price is not None:
             resolution = self.resolution or _USUAL_RESOLUTION
             self.second_ticks = price.for_second(resolution=resolution)
@@ -112,6 +120,23 @@ class Reel(msgspec.Struct, kw_only=True, omit_defaults=True):
         # The first part has the references; what was billed later is the upstream's own matter.
         inputs = 0 if self.billed_ticks else self.input_ticks * self.references
         return self.billed_ticks + self.second_ticks * self.unbilled_s + inputs, BY_CATALOG
+
+    def list_ticks(self) -> int:
+        """Return what the price list asks for what is made."""
+        if self.second_ticks is None or not self.made_s:
+            return 0
+        return self.second_ticks * self.made_s + self.input_ticks * self.references
+
+    def charge(self, cost_ticks: int) -> Charge:
+        """Return what its caller pays for it; never more than what was set aside."""
+        ticks = charge_of(cost_ticks, self.list_ticks() or None, self.plan)
+        return msgspec.structs.replace(self.hold, ticks=min(ticks, self.hold.ticks))
+
+    def shown_ticks(self, cost_ticks: int) -> int:
+        """Return what its caller is told that it cost."""
+        if self.hold.ticks:
+            return self.charge(cost_ticks).ticks
+        return charge_of(cost_ticks, self.list_ticks() or None, self.plan)
 
     def begin_take(self, *, upstream: str, account_id: str, model_sent: str, at_ms: int) -> Take:
         """Note that an account is being asked."""
@@ -158,6 +183,8 @@ def trail_of(job: Job, reel: Reel) -> Trail:
         app_url=reel.app_url,
         upstream_dialect=DIALECT if reel.takes else "",
         route=reel.route,
+        price_version=reel.price_version,
+        held_ticks=reel.hold.ticks,
     )
     for number, take in enumerate(reel.takes, start=1):
         trail.attempts.append(
@@ -175,6 +202,7 @@ def trail_of(job: Job, reel: Reel) -> Trail:
                 model_served=take.model_sent if take.taken_ms else "",
                 cost_ticks=take.cost_ticks,
                 cost_source=take.cost_source,
+                list_ticks=reel.list_ticks() if number == len(reel.takes) else 0,
             )
         )
     return trail

@@ -58,7 +58,7 @@ class Job:
     lease_owner: str = ""
     lease_until_ms: int = 0
     expires_ms: int
-    """When it is forgotten, ended or not."""
+    """When it is forgotten, if it has ended."""
     request_id: str = ""
 
 
@@ -134,7 +134,7 @@ class JobStore:
     ) -> list[Job]:
         """Take on jobs that have not ended and that nobody holds, oldest first, for `lease_ms`.
 
-        Of several who take at once, each gets others.
+        Expired ones too: what the books hold for them has to be given back. Of several who take at once, each gets others.
         """
         now_ms = _now_ms()
         due = (
@@ -142,7 +142,6 @@ class JobStore:
             .where(
                 _jobs.completed_ms.is_(None),
                 _jobs.lease_until_ms <= now_ms,
-                _jobs.expires_ms > now_ms,
                 _jobs.kind.in_(list(kinds)),
             )
             .order_by(_jobs.created_ms, _jobs.id)
@@ -210,11 +209,11 @@ class JobStore:
         )
 
     async def purge(self, now_ms: int) -> int:
-        """Delete what has expired, a batch at a time; return how much that was."""
+        """Delete what has ended and expired, a batch at a time; return how much that was."""
         # Processes that purge at once pass over each other's rows instead of waiting for them.
         expired = (
             sa.select(_jobs.id)
-            .where(_jobs.expires_ms <= now_ms)
+            .where(_jobs.expires_ms <= now_ms, _jobs.completed_ms.is_not(None))
             .limit(_PURGE_ROWS)
             .with_for_update(skip_locked=True)
             .cte("expired")

@@ -7,7 +7,7 @@ whoever runs it calls `purge`.
 """
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -102,6 +102,19 @@ class KeptStore:
         row = self.row(kept)._asdict()
         async with self._database.transaction() as connection:
             await connection.execute(sa.insert(tables.kept).values(row))
+
+    async def keep(self, rows: Sequence[KeptRow]) -> None:
+        """Keep things, all or none; they are durable when this returns.
+
+        One that has expired makes room. Raises STORE_DOWN for an id that is taken.
+        """
+        now_ms = time.time_ns() // 1_000_000
+        ids = [row.id for row in rows]
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                sa.delete(tables.kept).where(_kept.id.in_(ids), _kept.expires_ms <= now_ms)
+            )
+            await connection.execute(sa.insert(tables.kept), [row._asdict() for row in rows])
 
     async def get(self, id: str, owner: str, kind: str) -> Kept | None:  # noqa: A002  its name
         """Return a thing, or None when this owner has none of that id and kind."""

@@ -1,0 +1,407 @@
+"""Admission: whether a request may pass now, by its caller's limits and money, and how that ends.
+
+In: a caller, and what the request demands: tokens, and the most that it may be charged. Out: a
+pass, which holds that much until the request has ended; or RATE_LIMITED, or NO_CREDITS with what
+there is and what was needed. A caller without limits and without a purse costs nothing here.
+
+Whoever gets a pass settles it exactly once, whatever happened. Must not know what a request is.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from groxy.core.amounts import usd_text
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.grants import Caps, Rates
+from groxy.ledger.bill import Charge
+from groxy.observe import logs
+from groxy.policy.keys import Caller
+from groxy.policy.periods import ends_of, spends_of
+from groxy.state.gates import (
+    NO_PIECE,
+    Answer,
+    Claim,
+    Draw,
+    Gate,
+    Return,
+    Room,
+    Scope,
+    Verdict,
+)
+
+_MOST_FILLS = 3
+"""How often purses are filled for one claim: they may be lost again in between."""
+_AGAIN_S = 1.0
+_KNOWN_BALANCES = 100_000
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What a request needs."""
+
+    tokens: int = 0
+    """What its prompt takes, by estimate."""
+    ticks: int = 0
+    """The most that it may be charged."""
+    least_ticks: int = -1
+    """What will do when there is less; negative: only all of it."""
+
+
+class Books(Protocol):
+    """Reads balances."""
+
+    async def read(self, names: Sequence[str]) -> Mapping[str, tuple[int, int]]:
+        """Return ticks and seq of balances, by name; those of keys' spending are begun if new."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Spend:
+    name: str
+    until_ms: int | None
+
+
+@dataclass(slots=True)
+class Pass:
+    """A request that may pass. `settle` or `release` ends it, once."""
+
+    admission: "Admission"
+    caller: Caller
+    scopes: tuple[Scope, ...] = ()
+    draws: tuple[Draw, ...] = ()
+    spends: tuple[_Spend, ...] = ()
+    tokens: int = 0
+    piece: int = NO_PIECE
+    """Where its tokens are counted."""
+    held_ticks: int = 0
+    most_held_ticks: int = 0
+    headers: Headers = field(default_factory=list)
+    """`x-ratelimit-*`, for the reply."""
+    _is_over: bool = False
+
+    @property
+    def is_metered(self) -> bool:
+        """True when somebody pays, or a cap counts."""
+        return bool(self.draws)
+
+    async def extend(self, ticks: int, *, least_ticks: int = 0) -> int:
+        """Hold more, as much as there is but no less than `least_ticks`; return how much."""
+        if not self.draws or ticks <= 0:
+            return 0
+        claim = Claim(draws=self.draws, ticks=ticks, least_ticks=max(least_ticks, 1))
+        verdict = await self.admission.ask(claim)
+        more = verdict.held_ticks if verdict.answer is Answer.GRANTED else 0
+        self.held_ticks += more
+        self.most_held_ticks = max(self.most_held_ticks, self.held_ticks)
+        return more
+
+    def charge(self, ticks: int) -> Charge:
+        """Return what the caller pays: no more than what is held."""
+        if not self.draws:
+            return Charge()
+        return Charge(
+            ticks=min(ticks, self.held_ticks),
+            user_id=self.caller.user_id,
+            spends=[spend.name for spend in self.spends],
+            until_ms=[spend.until_ms for spend in self.spends],
+        )
+
+    async def settle(
+        self, charge: Charge, tokens: int, balances: Mapping[str, tuple[int, int]] | None
+    ) -> None:
+        """End it: `charge` was entered, and `balances` is what the books say since.
+
+        Without `balances` the entry waits for the database: as much stays held until it is there.
+        """
+        owed = charge.ticks if balances is None else 0
+        await self._end(tokens - self.tokens, owed, balances or {})
+        if owed:
+            self.admission.owe(self.draws, owed)
+
+    async def release(self, tokens: int = 0) -> None:
+        """End it: nothing was entered, and nothing is paid."""
+        await self._end(tokens - self.tokens, 0, {})
+
+    async def _end(self, tokens: int, owed: int, balances: Mapping[str, tuple[int, int]]) -> None:
+        if self._is_over or not (self.scopes or self.draws):
+            return
+        self._is_over = True
+        names = {draw.purse for draw in self.draws}
+        back = Return(
+            scopes=self.scopes,
+            tokens=tokens,
+            piece=self.piece,
+            draws=self.draws,
+            held_ticks=self.held_ticks,
+            owed_ticks=owed,
+            filled={name: at for name, at in balances.items() if name in names},
+        )
+        await self.admission.give_back(back)
+
+
+class Admission:
+    """Lets requests pass."""
+
+    def __init__(self, gate: Gate, books: Books, *, now_ms: Callable[[], int]) -> None:
+        self._gate = gate
+        self._books = books
+        self._now_ms = now_ms
+        self._owed: list[tuple[tuple[Draw, ...], int]] = []
+        """What stays held because its entries wait for the database."""
+        self._balances: dict[str, int] = {}
+        """What users had when it was heard of last, for limits that follow the balance."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._log = logs.get_logger("admission")
+
+    def bounds(self, caller: Caller) -> bool:
+        """Return whether anything limits a caller, so that it matters what a request takes."""
+        grant, plan = caller.grant, caller.plan.grant
+        return bool(
+            caller.user_id
+            or grant.caps != _NO_CAPS
+            or grant.rates != _NO_RATES
+            or plan.key_rates != _NO_RATES
+            or plan.rates != _NO_RATES
+        )
+
+    async def admit(self, caller: Caller, demand: Demand) -> Pass:
+        """Let a request pass; raise RATE_LIMITED or NO_CREDITS."""
+        draws, spends = self._draws(caller)
+        scopes = await self._scopes(caller)
+        if not scopes and not draws:
+            return Pass(self, caller)
+        claim = Claim(
+            scopes=scopes,
+            tokens=demand.tokens,
+            draws=draws,
+            ticks=demand.ticks if draws else 0,
+            least_ticks=demand.least_ticks,
+        )
+        verdict = await self.ask(claim)
+        if verdict.answer is not Answer.GRANTED:
+            raise self._refusal(caller, claim, verdict)
+        return Pass(
+            self,
+            caller,
+            scopes,
+            draws,
+            spends,
+            tokens=demand.tokens,
+            piece=verdict.piece,
+            held_ticks=verdict.held_ticks,
+            most_held_ticks=verdict.held_ticks,
+            headers=_rate_headers(verdict),
+        )
+
+    async def left(self, caller: Caller) -> int | None:
+        """Return what a caller could hold now, in ticks; None for one that nothing bounds."""
+        draws, _ = self._draws(caller)
+        if not draws:
+            return None
+        lefts = []
+        for draw in draws:
+            known = await self._gate.available(draw.purse)
+            if known is None:
+                await self._gate.fill(await self._books.read([draw.purse]))
+                known = await self._gate.available(draw.purse) or (0, 0)
+            lefts.append(known[0] - known[1] - draw.floor)
+        return max(min(lefts), 0)
+
+    async def ask(self, claim: Claim) -> Verdict:
+        """Return the gate's verdict, once it knows every purse."""
+        for _ in range(_MOST_FILLS):
+            verdict = await self._gate.claim(claim)
+            if verdict.answer is not Answer.UNKNOWN:
+                return verdict
+            await self._gate.fill(await self._books.read(verdict.unknown))
+        message = "Balances cannot be read right now. Try again."
+        raise GroxyError(ErrorKind.STORE_DOWN, message, retry_after_s=_AGAIN_S)
+
+    async def give_back(self, back: Return) -> None:
+        """Give a claim back. A gate that is away learns of it with its next success."""
+        for name, (ticks, _) in back.filled.items():
+            self._note_balance(name, ticks)
+        if self._gate.is_far:
+            # What comes later from here is told later: nobody needs to wait for the answer.
+            self._spawn(self._give_back(back))
+        else:
+            await self._give_back(back)
+
+    async def _give_back(self, back: Return) -> None:
+        try:
+            await self._gate.give_back(back)
+        except GroxyError as error:
+            self._log.warning("a hold was not given back yet", detail=error.detail)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        # Kept in the set until it ends, so it is not lost.
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def learn(self, balances: Mapping[str, tuple[int, int]]) -> None:
+        """Take note of balances that were moved beside requests."""
+        for name, (ticks, _) in balances.items():
+            if name in self._balances:
+                self._balances[name] = ticks
+        await self._gate.fill(balances, only_known=True)
+
+    # ------------------------------------------------------------------- while the database is away
+
+    def owe(self, draws: tuple[Draw, ...], ticks: int) -> None:
+        """Note what stays held until the books have it."""
+        self._owed.append((draws, ticks))
+
+    def books_are_whole(self) -> None:
+        """Note that the database has everything now: what was owed need not be held any more."""
+        if self._owed:
+            self._spawn(self._pay_back())
+
+    async def _pay_back(self) -> None:
+        owed, self._owed = self._owed, []
+        names = sorted({draw.purse for draws, _ in owed for draw in draws})
+        try:
+            balances = await self._books.read(names)
+        except GroxyError:
+            self._owed += owed  # The database left again; the next return comes.
+            return
+        for draws, ticks in owed:
+            filled = {draw.purse: balances[draw.purse] for draw in draws}
+            await self.give_back(Return(draws=draws, held_ticks=ticks, filled=filled))
+
+    # ------------------------------------------------------------------------------ what is claimed
+
+    def _draws(self, caller: Caller) -> tuple[tuple[Draw, ...], tuple[_Spend, ...]]:
+        draws: list[Draw] = []
+        spends: list[_Spend] = []
+        if caller.user_id:
+            draws.append(Draw(purse=f"user:{caller.user_id}", floor=-caller.user.overdraft))
+        for name, cap, until_ms in spends_of(caller.key_id, caller.grant.caps, self._now_ms()):
+            draws.append(Draw(purse=name, floor=-cap))
+            spends.append(_Spend(name, until_ms))
+        return tuple(draws), tuple(spends)
+
+    async def _scopes(self, caller: Caller) -> tuple[Scope, ...]:
+        plan, grant = caller.plan.grant, caller.grant
+        percent = 100
+        if plan.steps and caller.user_id:
+            percent = await self._percent(caller)
+        of_key = grant.rates if grant.rates != _NO_RATES else plan.key_rates
+        of_user = plan.user_rates if caller.user.rates is None else caller.user.rates
+        scopes = []
+        for name, rates, scale in (
+            (f"key:{caller.key_id}", of_key, percent),
+            (f"user:{caller.user_id}", of_user if caller.user_id else _NO_RATES, percent),
+            (f"plan:{caller.plan.id}", plan.rates, 100),
+        ):
+            if rates != _NO_RATES:
+                scopes.append(_scaled(name, rates, scale))
+        return tuple(scopes)
+
+    async def _percent(self, caller: Caller) -> int:
+        """Return by how much a user's rates are scaled, at their balance."""
+        purse = f"user:{caller.user_id}"
+        balance = self._balances.get(purse)
+        if balance is None:
+            balance = (await self._books.read([purse]))[purse][0]
+            while len(self._balances) >= _KNOWN_BALANCES:
+                del self._balances[next(iter(self._balances))]
+            self._balances[purse] = balance
+        reached = [step for step in caller.plan.grant.steps if step.from_ticks <= balance]
+        return reached[-1].percent if reached else 100
+
+    def _note_balance(self, name: str, ticks: int) -> None:
+        if name in self._balances:
+            self._balances[name] = ticks
+
+    # ------------------------------------------------------------------------------------- refusals
+
+    def _refusal(self, caller: Caller, claim: Claim, verdict: Verdict) -> GroxyError:
+        if verdict.answer is Answer.PURSE:
+            return _too_dear(caller, claim, verdict)
+        error = _too_many(claim, verdict)
+        error.headers = tuple(_rate_headers(verdict))
+        return error
+
+
+_NO_RATES, _NO_CAPS = Rates(), Caps()
+
+
+def _scaled(name: str, rates: Rates, percent: int) -> Scope:
+    """Return a scope; what has a limit keeps one of at least 1."""
+
+    def scaled(limit: int) -> int:
+        return max(limit * percent // 100, 1) if limit else 0
+
+    return Scope(
+        name=name,
+        requests=scaled(rates.requests),
+        tokens=scaled(rates.tokens),
+        concurrency=scaled(rates.concurrency),
+    )
+
+
+_WHOSE = {"key": "this key", "user": "your user", "plan": "your plan"}
+
+
+def _too_many(claim: Claim, verdict: Verdict) -> GroxyError:
+    kind = verdict.refused_by.partition(":")[0]
+    scope = next(one for one in claim.scopes if one.name == verdict.refused_by)
+    retry_after_s: float | None = verdict.retry_after_s
+    again = f"Try again in {max(verdict.retry_after_s, 0.01):.2f} s."
+    match verdict.answer:
+        case Answer.CONCURRENCY:
+            what = f"{scope.concurrency} requests at the same time"
+            again = "Wait for one of them to end."
+        case Answer.TOKENS if claim.tokens > scope.tokens:
+            message = (
+                f"The request has about {claim.tokens} tokens, and {_WHOSE[kind]} may send "
+                f"{scope.tokens} a minute. Make it shorter."
+            )
+            return GroxyError(ErrorKind.TOO_LARGE, message, code="tokens_above_limit")
+        case Answer.TOKENS:
+            what = f"{scope.tokens} tokens a minute"
+        case _:
+            what = f"{scope.requests} requests a minute"
+    message = f"The limit of {_WHOSE[kind]} is reached: {what}. {again}"
+    return GroxyError(ErrorKind.RATE_LIMITED, message, retry_after_s=retry_after_s)
+
+
+def _too_dear(caller: Caller, claim: Claim, verdict: Verdict) -> GroxyError:
+    needed = usd_text(claim.ticks)
+    left = usd_text(max(verdict.available, 0))
+    if verdict.refused_by.startswith("user:"):
+        message = (
+            f"The balance is {left} USD, and this request may cost up to {needed} USD. Add "
+            "credits, or ask for less: fewer tokens, pictures or seconds."
+        )
+        return GroxyError(ErrorKind.NO_CREDITS, message)
+    ends = ends_of(verdict.refused_by)
+    again = "" if ends is None else f" until {ends:%Y-%m-%d %H:%M} UTC"
+    message = (
+        f"This key may spend {left} USD more{again}, and this request may cost up to {needed} USD. "
+        "Raise the key's cap, or ask for less: fewer tokens, pictures or seconds."
+    )
+    del caller
+    return GroxyError(ErrorKind.NO_CREDITS, message, code="key_cap_reached")
+
+
+def _rate_headers(verdict: Verdict) -> Headers:
+    headers: Headers = []
+    for word, room in (("requests", verdict.requests), ("tokens", verdict.tokens)):
+        if room is not None:
+            headers += _room_headers(word, room)
+    return headers
+
+
+def _room_headers(word: str, room: Room) -> Headers:
+    """Return what OpenAI's clients read (platform.openai.com, rate limits, 2026)."""
+    return [
+        (f"x-ratelimit-limit-{word}".encode(), b"%d" % room.limit),
+        (f"x-ratelimit-remaining-{word}".encode(), b"%d" % max(room.remaining, 0)),
+        (f"x-ratelimit-reset-{word}".encode(), f"{room.reset_s:.3f}s".encode()),
+    ]
