@@ -5,6 +5,7 @@ version to use. Each gets its documented minimal configuration for one OpenAI-co
 one process, one core. None may reach beyond loopback.
 """
 
+import asyncio
 import getpass
 import json
 import os
@@ -18,6 +19,15 @@ from machine import first_line
 from processes import Program, free_port, plain_env
 
 import groxy
+from groxy.core.grants import Caps, KeyGrant, Rates
+from groxy.core.money import TICKS_PER_USD
+from groxy.ledger.trail import now_ms
+from groxy.settings.sections import DEFAULT_STORE_URL
+from groxy.store.database import Database
+from groxy.store.keys import KeyRole, create_key
+from groxy.store.ledger import Entry, Kind, enter, user_side
+from groxy.store.secrets import InstallationSecret
+from groxy.store.users import create_user
 
 CALLER_KEY = "sk-bench-caller"
 UPSTREAM_KEY = "sk-bench-upstream"
@@ -142,6 +152,57 @@ class Cross(Groxy):
     measures = frozenset({"latency", "rps1", "rps64", "first", "body", "burst", "single", "paced"})
     upstream_dialect = "responses"
     account = 'upstream = "openai_compatible"\n[accounts.options]\ndialects = "responses"\n'
+
+
+class Metered(Groxy):
+    """This gateway for callers who pay and have limits: each request is held for and charged."""
+
+    name = "metered"
+    title = "Groxy, holding and charging"
+    measures = frozenset({"latency", "rps1", "rps64", "first", "body", "burst", "single", "paced"})
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        """Write settings, and a user with credits and a key with limits into its database."""
+        command, env = super().command()
+        key = asyncio.run(_paying_key(self.work / "data"))
+        self.headers = [f"Authorization: Bearer {key}"]
+        return command, env
+
+
+async def _paying_key(folder: Path) -> str:
+    """Return a key of a user with 10,000 dollars; its limits are there and never reached."""
+    folder.mkdir(parents=True, exist_ok=True)
+    database = await Database.open(DEFAULT_STORE_URL, folder)
+    try:
+        user = await create_user(database, name="bench")
+        rates = Rates(requests=10**8, tokens=10**9, concurrency=10**5)
+        grant = KeyGrant(rates=rates, caps=Caps(day=10_000 * TICKS_PER_USD))
+        key, _ = await create_key(
+            database,
+            InstallationSecret.of(folder),
+            name="bench",
+            role=KeyRole.CALLER,
+            user_id=user.id,
+            grant=grant,
+        )
+        side = user_side(user.id)
+        line = Entry(
+            "grant:bench",
+            now_ms(),
+            Kind.GRANT.value,
+            "gifts",
+            side,
+            10_000 * TICKS_PER_USD,
+            user.id,
+            "",
+            "",
+            "for the bench",
+        )
+        async with database.transaction() as connection:
+            await enter(connection, [line])
+    finally:
+        await database.close()
+    return key
 
 
 class Bare(Subject):
@@ -300,7 +361,7 @@ class Portkey(Subject):
         return package / "build" / "start-server.js"
 
 
-NAMES = tuple(kind.name for kind in (Subject, Nginx, Bare, Groxy, Cross, Portkey, LiteLlm))
+NAMES = tuple(kind.name for kind in (Subject, Nginx, Bare, Groxy, Metered, Cross, Portkey, LiteLlm))
 """Of all subjects, in the order of the report."""
 
 
@@ -311,6 +372,7 @@ def all_subjects(place: Place, *, litellm_venv: Path, portkey_folder: Path) -> l
         Nginx(place),
         Bare(place),
         Groxy(place),
+        Metered(place),
         Cross(place),
         Portkey(place, portkey_folder),
         LiteLlm(place, litellm_venv),

@@ -317,6 +317,7 @@ async def open_office(folder: Path, state: Any = None, now: Any = None) -> Async
         secret=secret,
         state=state if state is not None else MemoryState(),
         shelf=empty_shelf(folder, database),
+        prices=PriceBook(lambda name: (None, None)),
         state_kind="memory",
         config=config,
         checked=checked,

@@ -3,6 +3,8 @@ from urllib.parse import urlencode
 import pytest
 
 from groxy.admin.access import COMMAND_LINE, Operator, vouch
+from groxy.store.sessions import close_session, open_session
+from groxy.store.users import UserRole, UserStatus, create_user, update_user
 from tests import inprocess
 from tests.admin.window import ADMIN_KEY, CALLER_KEY, ask, opened
 from tests.routing.fleet import account
@@ -169,3 +171,92 @@ async def test_an_operator_that_is_not_the_command_line_is_not_believed_either(t
         answer = await inprocess.ask(claiming, "GET", "/admin/api/verify", key=None)
 
     assert answer.status == 401
+
+
+# -------------------------------------------------------------------------------------- sessions
+
+
+async def somebody(window, role=UserRole.ADMIN):
+    """Open a session of a user of a role."""
+    user = await create_user(window.desk.database, name="Grace", role=role)
+    token = await open_session(window.desk.database, window.desk.secret, user.id, ttl_ms=60_000)
+    return user, token
+
+
+async def test_a_logged_in_admin_is_an_operator_by_token_and_by_cookie(window):
+    user, token = await somebody(window)
+    cookie = [("cookie", f"a=b; groxy_session={token}")]
+
+    bearer = await window.get("/verify", key=token)
+    plain = await window.get("/verify", key=None, headers=[("x-api-key", token)])
+    browser = await window.get("/verify", key=None, headers=cookie)
+    cleared = await window.post("/cache/clear", {"type": "video"}, key=token)
+
+    assert [one.status for one in (bearer, plain, browser, cleared)] == [200, 200, 200, 200]
+    (line,) = await window.audit()
+    assert line.actor == f"Grace ({user.id})"
+
+
+@pytest.mark.parametrize("path", EVERY_PATH)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+async def test_any_other_user_is_forbidden_everything_here(window, method, path):
+    _, token = await somebody(window, UserRole.USER)
+
+    answers = [
+        await window.ask(method, path, key=token),
+        await window.ask(
+            method,
+            path,
+            key=None,
+            headers=[("cookie", f"groxy_session={token}"), ("x-groxy-csrf", "1")],
+        ),
+    ]
+
+    assert [(one.status, one.error["code"]) for one in answers] == [(403, "forbidden")] * 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([], 403),
+        ([("x-groxy-csrf", "1")], 200),
+        ([("origin", "http://testserver")], 200),
+        ([("referer", "https://testserver/console/keys")], 200),
+        ([("origin", "https://evil.example")], 403),
+        ([("origin", "null"), ("referer", "https://testserver/")], 403),
+    ],
+)
+async def test_a_cookie_alone_changes_nothing(window, headers, status):
+    _, token = await somebody(window)
+    cookie = ("cookie", f"groxy_session={token}")
+
+    answer = await window.post(
+        "/cache/clear", {"type": "video"}, key=None, headers=[cookie, *headers]
+    )
+
+    assert answer.status == status
+    assert len(await window.audit()) == {200: 1, 403: 0}[status]
+
+
+async def test_a_session_that_is_over_opens_nothing(window):
+    user, token = await somebody(window)
+    _, other = await somebody(window)
+    await close_session(window.desk.database, window.desk.secret, other)
+    await update_user(window.desk.database, user.id, {"status": UserStatus.DISABLED})
+
+    for gone in (token, other, "ses_", "ses_never", "ses_" + "x" * 5_000, "ses_ä"):
+        answer = await window.get("/verify", key=gone)
+        assert answer.status == 401
+
+
+async def test_a_session_is_not_taken_from_the_address(window):
+    _, token = await somebody(window)
+
+    assert (await window.get("/verify", f"app_key={token}", key=None)).status == 401
+
+
+async def test_an_admin_who_becomes_a_user_is_shut_out_at_once(window):
+    user, token = await somebody(window)
+    await update_user(window.desk.database, user.id, {"role": UserRole.USER})
+
+    assert (await window.get("/verify", key=token)).status == 403

@@ -3,7 +3,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from groxy.store.entries import Group, entry_writer
+from groxy.store.writing import Group, entry_writer
 from tests.admin.window import CALLER_KEY, opened
 from tests.routing.fleet import account
 from tests.store.rows import attempt_entry, request_entry

@@ -12,6 +12,7 @@ from groxy.admin.application import admin_app
 from groxy.admin.desk import Desk
 from groxy.admin.pages import docs_app
 from groxy.api.errors import ErrorBoundary
+from groxy.ledger.prices import PriceBook
 from groxy.media.shelf import Shelf, ShelfLimits
 from groxy.policy.keys import Caller, Keyring, KnownKey
 from groxy.routing.account import Account
@@ -207,6 +208,7 @@ async def opened(folder: Path, *accounts: Account, **changes: Any) -> AsyncItera
         secret=SECRET,
         state=MemoryState(),
         shelf=empty_shelf(folder, database),
+        prices=PriceBook(lambda name: (None, None)),
         state_kind="memory",
         config=config,
         checked=lambda draft: draft,

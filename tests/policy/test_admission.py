@@ -243,7 +243,14 @@ def test_only_who_has_a_limit_or_a_purse_is_bounded():
                 grant=KeyGrant(rates=Rates(requests=4)),
                 plan=Plan(id="p", grant=PlanGrant(key_rates=Rates(requests=2))),
             ),
-            4,
+            2,
+        ),
+        (
+            user(
+                grant=KeyGrant(rates=Rates(requests=1)),
+                plan=Plan(id="p", grant=PlanGrant(key_rates=Rates(requests=2))),
+            ),
+            1,
         ),
         (user(plan=Plan(id="p", grant=PlanGrant(user_rates=Rates(requests=3)))), 3),
         (
@@ -255,7 +262,10 @@ def test_only_who_has_a_limit_or_a_purse_is_bounded():
         ),
         (user(plan=Plan(id="p", grant=PlanGrant(rates=Rates(requests=1)))), 1),
     ],
-    ids=["key", "plan's for keys", "key's own first", "plan's for users", "user's own", "plan"],
+    ids=[
+        *("key", "plan's for keys", "more than the plan's", "less than the plan's"),
+        *("plan's for users", "user's own", "plan"),
+    ],
 )
 async def test_each_scope_has_its_limit(caller, passes):
     house = House(usr_1=10**9)

@@ -10,7 +10,7 @@ from groxy.store import retention, tables
 from groxy.store.audit import AuditEntry, list_audit, write_audit
 from groxy.store.entries import last_requests
 from groxy.store.ledger import Entry
-from groxy.store.retention import Kept, Pruned, Pruner, cutoff_ms, oldest_request_id
+from groxy.store.retention import Pruned, Pruner, RetentionRules, cutoff_ms, oldest_request_id
 from groxy.store.writing import Group, entry_writer
 from tests.store.rows import attempt_entry, request_entry
 
@@ -54,7 +54,7 @@ async def test_what_is_too_old_goes_with_its_attempts(database):
     young = [pair(NOW_MS - 90 * DAY_MS, n) for n in range(3)]
     await write(database, [*old, *young])
 
-    pruned = await pruner(database).prune(Kept(request_days=90), NOW_MS)
+    pruned = await pruner(database).prune(RetentionRules(request_days=90), NOW_MS)
 
     assert pruned == Pruned(requests=5, attempts=10)
     assert await ids_of(database) == [one.id for one, _ in young]
@@ -65,10 +65,10 @@ async def test_more_than_one_batch_goes_whole(database, monkeypatch):
     monkeypatch.setattr(retention, "BATCH_ROWS", 7)
     await write(database, [pair(NOW_MS - 100 * DAY_MS + n) for n in range(50)])
 
-    pruned = await pruner(database).prune(Kept(request_days=90), NOW_MS)
+    pruned = await pruner(database).prune(RetentionRules(request_days=90), NOW_MS)
 
     assert (pruned.requests, pruned.attempts) == (50, 50)
-    assert await pruner(database).prune(Kept(request_days=90), NOW_MS) == Pruned()
+    assert await pruner(database).prune(RetentionRules(request_days=90), NOW_MS) == Pruned()
 
 
 async def test_attempts_without_a_request_go_too(database):
@@ -77,13 +77,13 @@ async def test_attempts_without_a_request_go_too(database):
     await writer.submit(Group([], attempts))
     await writer.close()
 
-    assert (await pruner(database).prune(Kept(request_days=90), NOW_MS)).attempts == 1
+    assert (await pruner(database).prune(RetentionRules(request_days=90), NOW_MS)).attempts == 1
 
 
 async def test_without_a_bound_everything_stays(database):
     await write(database, [pair(1_000_000)])
 
-    assert not (await pruner(database).prune(Kept(), NOW_MS)).is_any
+    assert not (await pruner(database).prune(RetentionRules(), NOW_MS)).is_any
     assert len(await ids_of(database)) == 1
 
 
@@ -94,7 +94,7 @@ async def test_the_books_stay_whatever_goes(database):
     books = (tables.entries, tables.balances, tables.usage_days)
     before = [await count(database, table) for table in books]
 
-    kept = Kept(request_days=1, request_max_mb=1, audit_days=1, statistics_days=1)
+    kept = RetentionRules(request_days=1, request_max_mb=1, audit_days=1, statistics_days=1)
     assert (await pruner(database).prune(kept, NOW_MS)).requests == 1
 
     assert [await count(database, table) for table in books] == before
@@ -108,8 +108,8 @@ async def test_old_audit_lines_go(database, monkeypatch):
     )
     now_ms = time.time_ns() // 1_000_000
 
-    assert not (await pruner(database).prune(Kept(audit_days=1), now_ms)).is_any
-    pruned = await pruner(database).prune(Kept(audit_days=1), now_ms + DAY_MS + 10_000)
+    assert not (await pruner(database).prune(RetentionRules(audit_days=1), now_ms)).is_any
+    pruned = await pruner(database).prune(RetentionRules(audit_days=1), now_ms + DAY_MS + 10_000)
 
     assert pruned == Pruned(audit=5)
     assert await list_audit(database) == []
@@ -119,7 +119,7 @@ async def test_old_hours_of_models_go(database):
     await write(database, [pair(NOW_MS - days * DAY_MS) for days in (1, 50, 89, 91, 200)])
     rows = await count(database, tables.model_hours)
 
-    pruned = await pruner(database).prune(Kept(statistics_days=90), NOW_MS)
+    pruned = await pruner(database).prune(RetentionRules(statistics_days=90), NOW_MS)
 
     assert pruned.hours == rows * 2 // 5
     assert await count(database, tables.model_hours) == rows * 3 // 5
@@ -134,8 +134,8 @@ async def test_it_can_be_ended_and_begun_again(database, monkeypatch):
     async def goes_on():
         return bool(answers) and answers.pop()
 
-    first = await pruner(database, goes_on=goes_on).prune(Kept(request_days=90), NOW_MS)
-    second = await pruner(database).prune(Kept(request_days=90), NOW_MS)
+    first = await pruner(database, goes_on=goes_on).prune(RetentionRules(request_days=90), NOW_MS)
+    second = await pruner(database).prune(RetentionRules(request_days=90), NOW_MS)
 
     assert 0 < first.requests < 30
     assert first.requests + second.requests == 30
@@ -147,7 +147,9 @@ async def test_whoever_does_not_lead_deletes_nothing(database):
     async def never():
         return False
 
-    assert not (await pruner(database, goes_on=never).prune(Kept(request_days=90), NOW_MS)).is_any
+    assert not (
+        await pruner(database, goes_on=never).prune(RetentionRules(request_days=90), NOW_MS)
+    ).is_any
     assert len(await ids_of(database)) == 1
 
 
@@ -159,26 +161,26 @@ async def test_what_is_too_much_goes_oldest_first(database):
     pairs = [pair(NOW_MS - 3 * DAY_MS + n * DAY_MS // 1000, n) for n in range(3000)]
     await write(database, pairs)
 
-    pruned = await pruner(database).prune(Kept(request_max_mb=1), NOW_MS)
+    pruned = await pruner(database).prune(RetentionRules(request_max_mb=1), NOW_MS)
 
     left = await ids_of(database)
     assert left == [one.id for one, _ in pairs[pruned.requests :]]
     assert 1000 < len(left) < 2000
-    again = await pruner(database).prune(Kept(request_max_mb=1), NOW_MS)
+    again = await pruner(database).prune(RetentionRules(request_max_mb=1), NOW_MS)
     assert again.requests < 100
 
 
 async def test_what_fits_stays(database):
     await write(database, [pair(NOW_MS - n * DAY_MS) for n in range(30)])
 
-    assert await cutoff_ms(database, Kept(request_max_mb=1), NOW_MS) == 0
+    assert await cutoff_ms(database, RetentionRules(request_max_mb=1), NOW_MS) == 0
 
 
 async def test_nothing_of_the_last_hour_goes_however_much_it_is(database, monkeypatch):
     monkeypatch.setattr(retention, "_MB", 1)
     await write(database, [pair(NOW_MS - n * 60_000) for n in range(100)])
 
-    await pruner(database).prune(Kept(request_max_mb=1), NOW_MS)
+    await pruner(database).prune(RetentionRules(request_max_mb=1), NOW_MS)
 
     assert len(await ids_of(database)) == 61
 
@@ -186,13 +188,13 @@ async def test_nothing_of_the_last_hour_goes_however_much_it_is(database, monkey
 async def test_age_and_size_both_count(database):
     await write(database, [pair(NOW_MS - n * DAY_MS) for n in range(30)])
 
-    both = await cutoff_ms(database, Kept(request_days=10, request_max_mb=1), NOW_MS)
+    both = await cutoff_ms(database, RetentionRules(request_days=10, request_max_mb=1), NOW_MS)
 
     assert both == NOW_MS - 10 * DAY_MS
 
 
 async def test_an_empty_database_needs_no_pruning(database):
-    kept = Kept(request_days=1, request_max_mb=1, audit_days=1, statistics_days=1)
+    kept = RetentionRules(request_days=1, request_max_mb=1, audit_days=1, statistics_days=1)
 
     assert not (await pruner(database).prune(kept, NOW_MS)).is_any
     assert await oldest_request_id(database) is None
@@ -212,7 +214,7 @@ async def test_who_writes_meanwhile_hardly_waits(database):
     await write(database, [pair(NOW_MS - 100 * DAY_MS + n) for n in range(3000)])
     writer = entry_writer(database)
     work = asyncio.get_running_loop().create_task(
-        Pruner(database, pause_s=0.005).prune(Kept(request_days=90), NOW_MS)
+        Pruner(database, pause_s=0.005).prune(RetentionRules(request_days=90), NOW_MS)
     )
     waits = []
     while not work.done():

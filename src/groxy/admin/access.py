@@ -1,9 +1,10 @@
-"""Who may use the admin API: operators, by their key.
+"""Who may use the admin API: operators by their key, and users of the role admin who are logged in.
 
-In: a request. Out: the same, with who asks in its scope, or BAD_KEY. A key in the address
-(`?app_key=`) is taken out of the scope before anything else reads it, so that no log line, error or
-audit entry can have it. Nothing below is reached without a key, but by a command of this very
-process: see `vouch`.
+In: a request. Out: the same, with who asks in its scope, or BAD_KEY; FORBIDDEN for a user of
+another role, and for what another site may have made a browser send (`policy.sessions`). A key in
+the address (`?app_key=`) is taken out of the scope before anything else reads it, so that no log
+line, error or audit entry can have it. Nothing below is reached without a key or a session, but by
+a command of this very process: see `vouch`.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +16,9 @@ from starlette.requests import Request
 
 from groxy.admin.desk import Desk
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.policy.keys import presented_key
+from groxy.policy.sessions import keys_in_headers, no_session, presented_session
+from groxy.store.sessions import session_user
+from groxy.store.users import UserRole
 from groxy.wire.asgi import AsgiApp, Receive, Scope, Send
 
 _IN_SCOPE = "groxy.operator"
@@ -62,17 +65,32 @@ class Access:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; raise BAD_KEY for any but an operator's."""
+        """Serve one request; raise BAD_KEY or FORBIDDEN for any but an operator's."""
         in_query = _take_from_query(scope)
         if scope.get(_IN_SCOPE) is COMMAND_LINE:
             request_id = scope.get("groxy.request_id", "")
             scope[_IN_SCOPE] = replace(COMMAND_LINE, request_id=request_id)
         else:
-            scope[_IN_SCOPE] = self._identify(scope, in_query)
+            scope[_IN_SCOPE] = await self._who(scope, in_query)
         await self._app(scope, receive, send)
 
+    async def _who(self, scope: Scope, in_query: list[str]) -> Operator:
+        token = None if in_query else presented_session(scope)
+        return self._identify(scope, in_query) if token is None else await self._user(scope, token)
+
+    async def _user(self, scope: Scope, token: str) -> Operator:
+        user = await session_user(self._desk.database, self._desk.secret, token)
+        if user is None:
+            raise no_session()
+        if user.role is not UserRole.ADMIN:
+            message = "This is for operators: your user has not the role admin."
+            raise GroxyError(ErrorKind.FORBIDDEN, message)
+        return Operator(
+            key_id=user.id, name=user.name, request_id=scope.get("groxy.request_id", "")
+        )
+
     def _identify(self, scope: Scope, in_query: list[str]) -> Operator:
-        keys = [*_keys_in_headers(scope)]
+        keys = [*keys_in_headers(scope)]
         if self._desk.takes_key_in_query():
             keys += in_query
         elif in_query and not keys:
@@ -87,18 +105,6 @@ class Access:
         return Operator(
             key_id=caller.key_id, name=caller.name, request_id=scope.get("groxy.request_id", "")
         )
-
-
-def _keys_in_headers(scope: Scope) -> list[str]:
-    """Return each key that a header has, of repeated headers too."""
-    keys = []
-    for name, value in scope["headers"]:
-        text = value.decode("latin-1")
-        if name == b"authorization":
-            keys.append(presented_key(text, None))
-        elif name == b"x-api-key":
-            keys.append(presented_key(None, text))
-    return [key for key in keys if key]
 
 
 def _take_from_query(scope: Scope) -> list[str]:

@@ -15,13 +15,19 @@ from groxy.admin import (
     batches,
     cache,
     config,
+    credits,  # noqa: A004 - nobody needs the builtin
     errors,
+    keys,
+    plans,
     pools,
+    prices,
     requests,
     routes,
     system,
     tokens,
     transfer,
+    usage,
+    users,
 )
 from groxy.admin.access import Access
 from groxy.admin.audit import Auditor
@@ -80,9 +86,15 @@ def _routers(desk: Desk, spawn: Spawn, started_at: float) -> list[APIRouter]:
         assets.router(desk, auditor),
         config.router(desk, auditor),
         requests.router(desk),
+        usage.router(desk),
         routes.router(desk),
         audit.router(desk),
         cache.router(auditor, OperatorShelf(desk.shelf)),
+        users.router(desk, auditor),
+        keys.router(desk, auditor),
+        plans.router(desk, auditor),
+        prices.router(desk, auditor),
+        credits.router(desk),
     ]
 
 

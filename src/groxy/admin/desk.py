@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from groxy.core.errors import ErrorKind, GroxyError
+from groxy.ledger.prices import PriceBook
 from groxy.media.shelf import Shelf
 from groxy.policy.keys import Keyring
 from groxy.routing.account import Account
@@ -61,6 +62,7 @@ class Desk:
     secret: InstallationSecret
     state: SharedState
     shelf: Shelf
+    prices: PriceBook
     state_kind: str
     """`memory` or `redis`, for showing."""
     config: ConfigDesk

@@ -34,8 +34,13 @@ _TAGS = {
     "batch": "Work on many accounts, waited for or followed.",
     "assets": "Files that accounts have at their upstreams.",
     "requests": "Why a request went where it went, and where one would go.",
+    "usage": "What requests add up to.",
     "audit": "What operators did.",
     "cache": "Stored media.",
+    "users": "Who owns keys and a balance.",
+    "keys": "Keys of everybody.",
+    "credits": "What users have, get and lose; codes that are worth some.",
+    "plans": "Limits and mark-up that users share.",
 }
 
 

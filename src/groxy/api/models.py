@@ -7,7 +7,6 @@ accept (`claude-grok-…`) first; xAI's on /v1/language-models and /v1/embedding
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs
 
 from groxy.api.text import identify
 from groxy.core.errors import ErrorKind, GroxyError
@@ -16,7 +15,7 @@ from groxy.policy.keys import Caller, Keyring
 from groxy.policy.models import may_use, may_use_any
 from groxy.routing.catalog import Capability, Catalog, Model
 from groxy.routing.router import Router
-from groxy.wire.asgi import Receive, Scope, Send, header, respond
+from groxy.wire.asgi import Receive, Scope, Send, header, query_of, respond
 from groxy.wire.json import encode
 
 _MAX_NAME_CHARS = 256
@@ -38,7 +37,7 @@ class Models:
         caller = identify(self._keyring, scope)
         models = self._router.models()
         if header(scope, b"anthropic-version"):
-            page = _anthropic_page(self._anthropic(models, caller), _query(scope))
+            page = _anthropic_page(self._anthropic(models, caller), query_of(scope))
             await respond(send, 200, encode(page))
             return
         listed = [{**written_model(model), "id": name} for name, model in _usable(models, caller)]
@@ -113,11 +112,6 @@ def _usable(models: Iterable[Model | str], caller: Caller) -> Iterator[tuple[str
 
 def _id_of(model: Model | str) -> str:
     return model if isinstance(model, str) else model.id
-
-
-def _query(scope: Scope) -> dict[str, str]:
-    raw = scope.get("query_string", b"").decode("latin-1")
-    return {name: values[0] for name, values in parse_qs(raw, max_num_fields=50).items()}
 
 
 def _anthropic_page(models: list[dict[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:

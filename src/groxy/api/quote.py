@@ -4,12 +4,10 @@ In: the body of the request itself. Out: tokens, prices, the hold, and whether i
 `endpoint` is `chat` if it is left out. Nothing is sent upstream, held, counted or charged.
 """
 
-from urllib.parse import parse_qs
-
 from groxy.api.text import identify
 from groxy.gateway.quoting import Quoter
 from groxy.policy.keys import Keyring
-from groxy.wire.asgi import Receive, Scope, Send, read_body, respond
+from groxy.wire.asgi import Receive, Scope, Send, query_of, read_body, respond
 from groxy.wire.json import encode
 
 _USUAL = "chat"
@@ -27,8 +25,7 @@ class QuoteEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         caller = identify(self._keyring, scope)
-        query = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=50)
-        endpoint = (query.get("endpoint") or [_USUAL])[0][:_MAX_NAME_CHARS]
+        endpoint = query_of(scope).get("endpoint", _USUAL)[:_MAX_NAME_CHARS]
         body = await read_body(scope, receive, limit=self._max_body_bytes)
         quote = await self._quoter.quote(caller, endpoint, body)
         await respond(send, 200, encode({"object": "quote", "endpoint": endpoint, **quote}))

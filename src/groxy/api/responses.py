@@ -5,7 +5,6 @@ answered like one that never was.
 """
 
 from typing import Any
-from urllib.parse import parse_qs
 
 from groxy.api.text import call_of, identify
 from groxy.core.errors import ErrorKind, GroxyError
@@ -22,7 +21,7 @@ from groxy.gateway import Gateway
 from groxy.gateway.collected import CollectedReply
 from groxy.gateway.memory import Memory
 from groxy.policy.keys import Keyring
-from groxy.wire.asgi import Receive, Scope, Send, read_body, respond
+from groxy.wire.asgi import Receive, Scope, Send, query_of, read_body, respond
 from groxy.wire.json import decode_any, encode
 
 _MOST_LISTED = 100
@@ -41,7 +40,7 @@ class KeptResponses:
         """Return a kept reply."""
         del receive
         owner = identify(self._keyring, scope).key_id
-        if _query(scope).get("stream") == "true":
+        if query_of(scope).get("stream") == "true":
             message = "A kept reply is not streamed again. Leave `stream` out."
             raise GroxyError(ErrorKind.BAD_REQUEST, message, param="stream")
         (*_, newest) = await self._memory.replies(_id_in(scope), owner, with_earlier=False)
@@ -59,7 +58,7 @@ class KeptResponses:
         """List what a kept reply answered, earlier turns included."""
         del receive
         owner = identify(self._keyring, scope).key_id
-        query = _query(scope)
+        query = query_of(scope)
         limit = _limit(query.get("limit"))
         items = kept_input(await self._memory.replies(_id_in(scope), owner, with_earlier=True))
         if query.get("order", "desc") == "desc":
@@ -165,11 +164,6 @@ async def _pass_on(client: CollectedReply, send: Send) -> None:
 def _id_in(scope: Scope) -> str:
     found: str = scope["path_params"]["id"]
     return found[:64]
-
-
-def _query(scope: Scope) -> dict[str, str]:
-    raw = scope.get("query_string", b"").decode("latin-1")
-    return {name: values[0] for name, values in parse_qs(raw, max_num_fields=50).items()}
 
 
 def _limit(text: str | None) -> int:

@@ -5,8 +5,6 @@ was ordered in xAI's words is told of in them. What a file is, its content says.
 reference and openai-python 3.52, xAI's OpenAPI document, 2026.
 """
 
-from urllib.parse import parse_qs
-
 from msgspec.structs import replace
 
 from groxy.api.addresses import base_url_of
@@ -35,7 +33,7 @@ from groxy.gateway.references import References
 from groxy.media.links import Links
 from groxy.policy.keys import Keyring
 from groxy.store.jobs import Job
-from groxy.wire.asgi import AsgiApp, Receive, Scope, Send, read_body, respond
+from groxy.wire.asgi import AsgiApp, Receive, Scope, Send, query_of, read_body, respond
 
 _MAX_FORM_BYTES = 64 * 1024 * 1024
 _MAX_FIELDS = 100
@@ -129,7 +127,7 @@ class Videos:
         """List the caller's jobs, a page at a time."""
         del receive
         owner = identify(self._keyring, scope).key_id
-        query = _query(scope)
+        query = query_of(scope)
         order = query.get("order", "desc")
         if order not in ("asc", "desc"):
             message = "`order` must be asc or desc."
@@ -164,7 +162,7 @@ class Videos:
     async def content(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the film of a job."""
         owner = identify(self._keyring, scope).key_id
-        variant = _query(scope).get("variant", "video")
+        variant = query_of(scope).get("variant", "video")
         if variant in _NO_VARIANTS:
             message = f"There is no {variant} of films here. Leave `variant` out for the film."
             raise GroxyError(ErrorKind.BAD_REQUEST, message, param="variant")
@@ -205,11 +203,6 @@ async def _respond(send: Send, status: int, body: bytes) -> None:
 def _id_in(scope: Scope) -> str:
     found: str = scope["path_params"]["id"]
     return found[:64]
-
-
-def _query(scope: Scope) -> dict[str, str]:
-    raw = scope.get("query_string", b"").decode("latin-1")
-    return {name: values[0] for name, values in parse_qs(raw, max_num_fields=50).items()}
 
 
 def _limit(text: str | None) -> int:

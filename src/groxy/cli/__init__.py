@@ -13,15 +13,21 @@ import typer
 from groxy import __version__
 from groxy.cli import (
     account,
+    code,
+    credit,
     doctor,
     key,
     ledger,
     model,
+    plan,
+    price,
+    receipt,
     request,
     route,
     sandbox,
     secret,
     serve,
+    user,
 )
 from groxy.core.errors import GroxyError
 
@@ -38,6 +44,12 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(key.app, name="key", help="Callers' keys and operators' keys.")
 app.add_typer(account.app, name="account", help="Accounts at upstreams.")
 app.add_typer(model.app, name="model", help="Models that can be served.")
+app.add_typer(user.app, name="user", help="Users, who own keys and a balance.")
+app.add_typer(plan.app, name="plan", help="Plans: what their users may do, and what they pay.")
+app.add_typer(credit.app, name="credit", help="Credits of users, and their statements.")
+app.add_typer(code.app, name="code", help="Codes that are worth credits.")
+app.add_typer(price.app, name="price", help="Prices: what holds, since when, and what comes.")
+app.add_typer(receipt.app, name="receipt", help="Signed receipts of requests.")
 app.add_typer(request.app, name="request", help="Requests: where they went, and why.")
 app.command("route")(route.route)
 app.add_typer(ledger.app, name="ledger", help="The books.")

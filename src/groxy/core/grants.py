@@ -86,7 +86,7 @@ class PlanGrant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     user_rates: Rates = Rates()
     """Of each user."""
     key_rates: Rates = Rates()
-    """Of each key that has none of its own."""
+    """Of each key; what a key has of its own can only be less."""
     rates: Rates = Rates()
     """Of all its users together."""
     models: tuple[str, ...] = ()

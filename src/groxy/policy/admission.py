@@ -290,7 +290,7 @@ class Admission:
         percent = 100
         if plan.steps and caller.user_id:
             percent = await self._percent(caller)
-        of_key = grant.rates if grant.rates != _NO_RATES else plan.key_rates
+        of_key = _smaller(grant.rates, plan.key_rates)
         of_user = plan.user_rates if caller.user.rates is None else caller.user.rates
         scopes = []
         for name, rates, scale in (
@@ -329,6 +329,15 @@ class Admission:
 
 
 _NO_RATES, _NO_CAPS = Rates(), Caps()
+
+
+def _smaller(one: Rates, other: Rates) -> Rates:
+    """Return the tighter limit of each kind; 0 is none."""
+    return Rates(
+        requests=min(one.requests or other.requests, other.requests or one.requests),
+        tokens=min(one.tokens or other.tokens, other.tokens or one.tokens),
+        concurrency=min(one.concurrency or other.concurrency, other.concurrency or one.concurrency),
+    )
 
 
 def _scaled(name: str, rates: Rates, percent: int) -> Scope:

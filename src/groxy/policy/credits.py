@@ -152,7 +152,8 @@ def _moment_ms(text: str, param: str, *, is_end: bool = False) -> int | None:
             day = date.fromisoformat(text)
             at = datetime(day.year, day.month, day.day, tzinfo=UTC)
             return int((at + timedelta(days=1) if is_end else at).timestamp()) * 1000
-        if len(text) > _MAX_MOMENT_CHARS or "T" not in text.upper():
+        # Python's reader takes a NUL at the end for the end.
+        if len(text) > _MAX_MOMENT_CHARS or not text.isprintable() or "T" not in text.upper():
             raise _no_moment(param)
         # A plus sign that was not written as %2B arrives as a space.
         at = datetime.fromisoformat(text.replace(" ", "+"))

@@ -134,7 +134,8 @@ class JobStore:
     ) -> list[Job]:
         """Take on jobs that have not ended and that nobody holds, oldest first, for `lease_ms`.
 
-        Expired ones too: what the books hold for them has to be given back. Of several who take at once, each gets others.
+        Expired ones too: what the books hold for them has to be given back. Of several who take at
+        once, each gets others.
         """
         now_ms = _now_ms()
         due = (

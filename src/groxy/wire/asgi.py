@@ -5,6 +5,7 @@ Must not know a route or a dialect; request ids are added in `api.errors`.
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import parse_qs
 
 from groxy.core.errors import ErrorKind, GroxyError
 
@@ -16,6 +17,7 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 BODY_IS_READ = "groxy.body_is_read"
 """In a scope: nothing of the request's body is left to read."""
+_MAX_PARAMETERS = 50
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -25,6 +27,20 @@ def header(scope: Scope, name: bytes) -> str | None:
             text: str = value.decode("latin-1")
             return text
     return None
+
+
+def query_of(scope: Scope) -> dict[str, str]:
+    """Return the parameters of the address; of repeated ones the first. BAD_REQUEST for too many.
+
+    A parameter without a value is as if it were not there.
+    """
+    raw = scope.get("query_string", b"").decode("latin-1")
+    try:
+        found = parse_qs(raw, max_num_fields=_MAX_PARAMETERS)
+    except ValueError:
+        message = f"The address has too many parameters; {_MAX_PARAMETERS} are the most."
+        raise GroxyError(ErrorKind.BAD_REQUEST, message) from None
+    return {name: values[0] for name, values in found.items()}
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
