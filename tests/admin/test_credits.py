@@ -117,13 +117,14 @@ async def test_a_statement_comes_in_pages_newest_first(office, user):
     for number in range(1, 6):
         await office.post(f"/users/{user}/credits", {"usd": number, "reason": f"r{number}"})
 
-    seen, cursor = [], ""
-    while cursor is not None:
+    seen: list[str] = []
+    cursor, has_more = "", True
+    while has_more:
         query = f"limit=2&cursor={cursor}"
         page = (await office.get(f"/users/{user}/entries", query)).json
         assert page["balance"] == "15"
         seen += [entry["amount_usd"] for entry in page["entries"]]
-        cursor = page["next"]
+        cursor, has_more = page["next"], page["has_more"]
 
     assert sorted(seen) == ["1", "2", "3", "4", "5"]
     assert len(seen) == 5

@@ -234,6 +234,7 @@ def test_what_is_no_public_key_is_refused(text):
 
 def test_the_key_follows_from_the_installations_secret_alone(tmp_path):
     first = InstallationSecret.of(tmp_path)
+    assert first.sealing_keys is not None
     with first.sealing_keys.changing() as keys:
         keys.add()
         keys.finish()

@@ -1,6 +1,7 @@
 import asyncio
 import re
 import time
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -9,7 +10,6 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.store import tables
 from groxy.store.audit import AuditEntry, list_audit
 from groxy.store.codes import (
-    Code,
     CodeState,
     create_codes,
     list_codes,
@@ -242,15 +242,14 @@ async def test_codes_are_listed_newest_first_page_by_page(database):
     assert len(await list_audit(database)) == 1
 
 
-def test_a_code_says_what_became_of_it():
-    base = {"id": "c", "hint": "", "batch": "", "ticks": 1, "note": "", "created_ms": 0}
+async def test_a_code_says_what_became_of_it(database):
+    _, code = await one(database)
 
-    def code(**more):
-        given = {"expires_ms": None, "revoked_ms": None, "redeemed_ms": None, "redeemed_by": ""}
-        return Code(**base, **{**given, **more})
+    def state(now_ms, **changes):
+        return replace(code, **changes).state(now_ms)
 
-    assert code().state(5) is CodeState.OPEN
-    assert code(expires_ms=5).state(4) is CodeState.OPEN
-    assert code(expires_ms=5).state(5) is CodeState.EXPIRED
-    assert code(revoked_ms=1, expires_ms=2).state(5) is CodeState.REVOKED
-    assert code(redeemed_ms=1, expires_ms=2).state(5) is CodeState.REDEEMED
+    assert state(5) is CodeState.OPEN
+    assert state(4, expires_ms=5) is CodeState.OPEN
+    assert state(5, expires_ms=5) is CodeState.EXPIRED
+    assert state(5, revoked_ms=1, expires_ms=2) is CodeState.REVOKED
+    assert state(5, redeemed_ms=1, expires_ms=2) is CodeState.REDEEMED

@@ -18,6 +18,7 @@ from groxy.admin import (
     credits,  # noqa: A004 - nobody needs the builtin
     errors,
     keys,
+    ledger,
     plans,
     pools,
     prices,
@@ -94,6 +95,7 @@ def _routers(desk: Desk, spawn: Spawn, started_at: float) -> list[APIRouter]:
         keys.router(desk, auditor),
         plans.router(desk, auditor),
         prices.router(desk, auditor),
+        ledger.router(desk),
         credits.router(desk),
     ]
 

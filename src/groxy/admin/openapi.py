@@ -41,6 +41,8 @@ _TAGS = {
     "keys": "Keys of everybody.",
     "credits": "What users have, get and lose; codes that are worth some.",
     "plans": "Limits and mark-up that users share.",
+    "prices": "What models cost, since when, and how bills differ from it.",
+    "ledger": "What the books add up to, and whether they do.",
 }
 
 

@@ -75,6 +75,7 @@ class Tab:
         """
         if asked.max_cost_ticks is None and not self._means.admission.bounds(self._caller):
             self.check_models((asked.model, *asked.fallbacks))
+            self.trail.price_version = self.version_of(asked.model)
             return asked
         quote = self._quote = self.quote(dialect, asked)
         quote.check()

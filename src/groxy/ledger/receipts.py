@@ -36,7 +36,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What every part of a document has in common: all fields are there, and no other."""
 
 
-class ReceiptKey(_Part):
+class ReceiptKey(_Part, frozen=True):
     """The key that asked."""
 
     id: str
@@ -44,7 +44,7 @@ class ReceiptKey(_Part):
     """Masked; empty where nobody knows it any more."""
 
 
-class Models(_Part):
+class Models(_Part, frozen=True):
     """The model's name: as the caller asked, as we sent it, as the upstream says it served."""
 
     asked: str
@@ -52,7 +52,7 @@ class Models(_Part):
     served: str
 
 
-class Tokens(_Part):
+class Tokens(_Part, frozen=True):
     """What was read and written."""
 
     input: int
@@ -62,7 +62,7 @@ class Tokens(_Part):
     estimated: bool
 
 
-class Receipt(_Part):
+class Receipt(_Part, frozen=True):
     """What became of one request."""
 
     version: int
@@ -90,7 +90,7 @@ class Receipt(_Part):
     """Of the body as the caller got it, without what only kept a stream alive; null for none."""
 
 
-class Document(_Part):
+class Document(_Part, frozen=True):
     """A receipt with its signature."""
 
     receipt: Receipt
@@ -99,7 +99,7 @@ class Document(_Part):
     key_id: str
 
 
-class PublicKey(_Part):
+class PublicKey(_Part, frozen=True):
     """A public key in the forms that others read."""
 
     algorithm: str

@@ -43,7 +43,7 @@ _GROUPS = {
     "generation": "account",
     "receipts": "account",
     "quote": "account",
-    "statistics": "account",
+    "statistics": "models",
     "user": "account",
     _KEYS: _KEYS,
 }

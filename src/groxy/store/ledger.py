@@ -29,7 +29,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from groxy.store import tables
-from groxy.store.database import Database, bump
+from groxy.store.database import BULK_TIMEOUT_S, Database, bump
 
 BALANCES = "balances"
 """The revision name of moves beside requests."""
@@ -111,6 +111,27 @@ async def balances_of(database: Database, names: Sequence[str]) -> dict[str, tup
         rows = await connection.execute(query)
         found = {row.name: (row.ticks, row.seq) for row in rows}
     return {name: found.get(name, (0, 0)) for name in names}
+
+
+async def sides_of(database: Database) -> dict[str, int]:
+    """Return what each side of the books got less what it gave; all users are one, `users`.
+
+    The sum over all sides is 0, because each line gives what it takes.
+    """
+    query = sa.text(_SIDES)
+    async with database.transaction(timeout_s=BULK_TIMEOUT_S) as connection:
+        return {row.side: int(row.ticks) for row in await connection.execute(query)}
+
+
+_SIDES = """
+SELECT side, SUM(ticks) AS ticks FROM (
+    SELECT CASE WHEN credit LIKE 'user:%' THEN 'users'
+        WHEN credit LIKE 'upstream:%' THEN 'upstreams' ELSE credit END AS side, ticks FROM entries
+    UNION ALL
+    SELECT CASE WHEN debit LIKE 'user:%' THEN 'users'
+        WHEN debit LIKE 'upstream:%' THEN 'upstreams' ELSE debit END, -ticks FROM entries
+) AS sides GROUP BY side ORDER BY side
+"""
 
 
 class StoredBalances:

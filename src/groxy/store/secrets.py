@@ -49,6 +49,7 @@ class InstallationSecret:
         self.sealing_keys: SealingKeys | None = None
         self._pepper = _derived(secret, b"groxy key digests")
         self._cipher = AESGCM(_derived(secret, b"groxy account credentials"))
+        self._receipt_seed = _derived(secret, b"groxy receipts")
         if data_dir is not None:
             wrapping_key = _derived(secret, b"groxy sealing keys")
             self.sealing_keys = SealingKeys(data_dir, wrapping_key, origin=origin)
@@ -71,6 +72,13 @@ class InstallationSecret:
     def digest(self, key: str) -> bytes:
         """Return the digest under which a caller's key is kept and looked up."""
         return hmac.digest(self._pepper, key.encode(errors="surrogateescape"), "sha256")
+
+    def receipt_seed(self) -> bytes:
+        """Return the 32 bytes of which the key that signs receipts is made.
+
+        They follow from the secret alone, so a rotation of sealing keys does not change them.
+        """
+        return self._receipt_seed
 
     def seal(self, plain: bytes, *, owner: str) -> bytes:
         """Encrypt `plain` with the newest key, so that it opens only as the property of `owner`."""
