@@ -10,7 +10,7 @@ balance is the sum of the user's entries, and the ledger as a whole adds up.
 
 Needs `pip install openai`; it works on the sandbox, without any credentials of an upstream.
 """
-# ruff: noqa: INP001, T201, S101, TID251 - a script for people, who want to see that it is so
+# ruff: noqa: INP001, T201, S101, PT017, TID251 - a script for people, who want to see that it is so
 
 import json
 import os

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from groxy.core.money import TokenPrice, usd_from_ticks
-from groxy.routing.catalog import Catalog, MediaPrice, Model
+from groxy.core.money import MediaPrice, TokenPrice, usd_from_ticks
+from groxy.routing.catalog import Catalog, Model
 from tools.marked_page import write_or_check
 
 PAGE = Path(__file__).parents[1] / "docs" / "guide" / "models.md"

@@ -14,6 +14,7 @@ from groxy.admin.desk import Desk
 from groxy.api.errors import ErrorBoundary
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.terms import NO_TERMS, Terms, fault_of
+from groxy.ledger.prices import PriceBook
 from groxy.policy.keys import Caller, Keyring, KnownKey
 from groxy.routing.account import Account
 from groxy.routing.accounts import Directory

@@ -1,6 +1,7 @@
 import json
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -35,7 +36,7 @@ class Counter:
         self.office = office
         models = [CATALOG.find("grok-4.7"), "some/stranger"]
         router = SimpleNamespace(models=lambda: models)
-        desk = SimpleNamespace(prices=self.book, database=self.database, router=router)
+        desk: Any = SimpleNamespace(prices=self.book, database=self.database, router=router)
         app = FastAPI(openapi_url=None)
         errors.install(app)
         app.include_router(prices.router(desk, Auditor(self.database)), prefix="/admin/api")
@@ -103,7 +104,7 @@ async def test_a_price_holds_at_once_in_this_process(counter):
 
 
 async def test_every_rate_is_read_and_told_again_exactly(counter):
-    given = {
+    given: dict[str, Any] = {
         "input": "0.0000000001",
         "cached": "0.3",
         "output": 6.25,
@@ -325,7 +326,9 @@ async def test_what_cannot_be_meant_is_refused_by_the_name_of_its_field(counter,
 
 
 async def test_prices_of_long_prompts_are_not_dropped_without_a_word(counter):
-    assert CATALOG.price_of("grok-4.7").long is not None
+    shipped = CATALOG.price_of("grok-4.7")
+    assert shipped is not None
+    assert shipped.long is not None
     short = {"input": 1, "output": 1}
     assert await counter.refused(body(short)) == "rates.long"
 

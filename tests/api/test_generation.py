@@ -4,7 +4,12 @@ from typing import Any
 
 import pytest
 
+from groxy.core.amounts import usd_text
+from groxy.core.grants import PlanGrant
+from groxy.store.entries import last_requests
+from groxy.store.plans import create_plan
 from tests.api.conftest import OTHER_KEY
+from tests.api.purses import USD, balance_of, give, person
 
 HEADERS = {"x-title": "My application", "http-referer": "https://example.com"}
 ASKS: dict[str, dict[str, Any]] = {
@@ -45,3 +50,29 @@ async def test_no_account_is_named(asker):
 async def test_a_wrong_id_is_told(asker, query, status):
     answer = await asker.get("/v1/generation", query=query)
     assert (answer.status, answer.error["param"]) == (status, "id")
+
+
+async def test_who_pays_is_told_what_was_charged_and_not_what_it_cost(asker):
+    app = asker.app
+    plan = await create_plan(app.database, name="dear", grant=PlanGrant(markup_bp=5_000))
+    ada = await person(app, plan_id=plan.id)
+    await give(app, ada.id, 5 * USD, "grant:1")
+    ask = ASKS["/v1/chat/completions"] | {"model": "grok-4.3"}
+    reply = await asker.post("/v1/chat/completions", ask, key=ada.key)
+
+    answer = await asker.get("/v1/generation", key=ada.key, query=f"id={reply.json['id']}")
+
+    charged = 5 * USD - await balance_of(app, ada.id)
+    (entry,) = await last_requests(app.database, 1)
+    assert entry.cost_ticks < entry.charge_ticks == charged
+    assert f'"total_cost":{usd_text(charged)},"usage":{usd_text(charged)},'.encode() in answer.body
+    assert usd_text(entry.cost_ticks).encode() + b"," not in answer.body
+
+
+async def test_amounts_are_exact(asker):
+    reply = await asker.post("/v1/completions", ASKS["/v1/completions"] | {"model": "grok-4.3"})
+
+    answer = await asker.get("/v1/generation", query=f"id={reply.json['id']}")
+
+    (entry,) = await last_requests(asker.app.database, 1)
+    assert f'"total_cost":{usd_text(entry.cost_ticks)},'.encode() in answer.body

@@ -10,7 +10,7 @@ from groxy.cli import price
 from groxy.core.errors import ErrorKind, GroxyError
 from tests.cli.accounts import PlayedDesk
 
-NO_RATES = {
+NO_RATES: dict[str, object] = {
     "input": None,
     "cached": None,
     "output": None,

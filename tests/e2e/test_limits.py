@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -143,4 +144,8 @@ def _known_everywhere(gateways: list[Gateway], key: str) -> None:
     """Wait until each gateway takes a key; each asks once for that."""
     for gateway in gateways:
         gateway.key = key
-        poll(lambda one=gateway: one.ask("hi", max_tokens=60).status == 200, what="a new key")
+        poll(partial(_is_served, gateway), what="a new key")
+
+
+def _is_served(gateway: Gateway) -> bool:
+    return gateway.ask("hi", max_tokens=60).status == 200

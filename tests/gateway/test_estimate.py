@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -28,7 +29,7 @@ ODD = Price(
 
 
 def quote(prices=(LONG,), **more):
-    given = {
+    given: dict[str, Any] = {
         "prompt_tokens": 100,
         "prompt_bound": 1_115,
         "output_tokens": 32_000,

@@ -12,6 +12,7 @@ from groxy.ledger.journal import Journal, Sheet
 from groxy.store import tables
 from groxy.store.database import Database
 from groxy.store.entries import last_requests
+from groxy.store.kept import KeptRow
 from groxy.store.replay import replaying_writer
 from tests.store.rows import attempt_entry, locked, request_entry
 
@@ -382,6 +383,7 @@ import asyncio, sys
 from pathlib import Path
 from groxy.ledger.journal import Journal, Sheet
 from groxy.store.database import Database
+from groxy.store.kept import KeptRow
 from groxy.store.replay import replaying_writer
 from tests.store.rows import attempt_entry, request_entry
 
@@ -444,7 +446,7 @@ async def test_after_kill_9_every_request_has_all_its_attempts_and_no_attempt_is
 
 
 async def test_what_requests_leave_behind_goes_with_their_entries(journal, writer):
-    row = object()
+    row = KeptRow("a", "reply", "key_1", None, "", "done", 1, 2, None, b"")
     journal.submit(Sheet(request=request_entry("a"), attempts=[], kept=[row]))
     assert writer.kept == [row]
     await writer.end_group()

@@ -292,8 +292,8 @@ async def test_users_of_one_plan_share_what_the_plan_has():
 
 @pytest.mark.parametrize(("ticks", "passes"), [(50, 1), (100, 5), (10**6, 10)])
 async def test_limits_may_follow_the_balance(ticks, passes):
-    steps = (Step(from_ticks=0, percent=1), Step(from_ticks=100, percent=50))
-    steps += (Step(from_ticks=1000, percent=100),)
+    reached = ((0, 1), (100, 50), (1000, 100))
+    steps = tuple(Step(from_ticks=least, percent=percent) for least, percent in reached)
     plan = Plan(id="p", grant=PlanGrant(user_rates=Rates(requests=10), steps=steps))
     house = House(usr_1=ticks)
 

@@ -511,7 +511,9 @@ def test_prices_of_a_name_are_those_of_tokens_and_of_media():
     catalog = Catalog.load()
 
     assert catalog.prices_of("grok-4.7") == (catalog.price_of("grok-4.7"), None)
-    assert catalog.prices_of("grok-imagine-video")[1].for_second(resolution="480p") > 0
+    film = catalog.prices_of("grok-imagine-video")[1]
+    assert film is not None
+    assert film.for_second(resolution="480p")
     assert catalog.prices_of("nobody's") == (None, None)
 
 
@@ -540,19 +542,23 @@ def test_a_table_may_price_reasoning_requests_and_calls_of_tools_apart():
     table = {"price": {**prices, "per_request": "0.001", "per_tool_call": "0.005"}}
 
     price = Catalog.load({"grok-4.7": table}).price_of("grok-4.7")
+    plain = Catalog.load().price_of("grok-4.7")
 
+    assert price is not None
+    assert plain is not None
     assert price.base.reasoning == 2 * TICKS_PER_USD
     assert (price.per_request, price.per_tool_call) == (10_000_000, 50_000_000)
-    assert price.long == Catalog.load().price_of("grok-4.7").long
+    assert price.long == plain.long
 
 
 def test_what_requests_cost_is_inherited_with_new_prices_of_long_prompts():
     long = {"input": "1", "cached": "1", "output": "6", "from_tokens": 5}
-    tables = {
+    tables: dict[str, dict[str, object]] = {
         "grok-4.3": {"price": {"per_tool_call": "0.005"}},
         "grok-4.3-high": {"long": long},
     }
 
     price = Catalog.load(tables).price_of("grok-4.3-high")
 
+    assert price is not None
     assert (price.per_tool_call, price.long_from_tokens) == (50_000_000, 5)

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from groxy.settings import Settings
 from groxy.settings.checks import check_together
@@ -150,3 +151,59 @@ def test_terms_that_cannot_be_are_told(terms, words):
     accounts = [{"name": "a", "upstream": "xai"}, {"name": "b", "upstream": "xai", **terms}]
     (problem,) = problems_of(accounts=accounts)
     assert words in problem
+
+
+STRIPE = {
+    "stripe_secret_key": "sk_test_1",
+    "stripe_webhook_secret": "whsec_1",
+    "stripe_success_url": "https://shop.example/paid?id={CHECKOUT_SESSION_ID}",
+}
+
+
+def test_payments_are_off_or_whole():
+    assert problems_of() == problems_of(billing=STRIPE) == []
+    for missing in ("stripe_secret_key", "stripe_webhook_secret"):
+        (problem,) = problems_of(billing={**STRIPE, missing: None})
+        assert f"billing.{missing} is not set" in problem
+        assert "sk_test_1" not in problem
+        assert "whsec_1" not in problem
+    (problem,) = problems_of(billing={**STRIPE, "stripe_success_url": ""})
+    assert "billing.stripe_success_url is empty" in problem
+
+
+@pytest.mark.parametrize("name", ["stripe_secret_key", "stripe_webhook_secret"])
+@pytest.mark.parametrize("text", ["", "  ", "a b"])
+def test_an_empty_secret_of_payments_is_refused(name, text):
+    with pytest.raises(ValidationError) as caught:
+        problems_of(billing={**STRIPE, name: text})
+    assert f"billing.{name}" in str(caught.value)
+
+
+def test_topups_have_bounds_that_leave_some():
+    (problem,) = problems_of(billing={"least_topup_usd": 50, "most_topup_usd": 20})
+    assert "billing.most_topup_usd is 20" in problem
+
+
+def test_alerts_are_signed():
+    (problem,) = problems_of(billing={"low_balance_url": "https://user:pass@hook.example"})
+    assert "billing.low_balance_secret is not set" in problem
+    assert "pass" not in problem
+
+
+@pytest.mark.parametrize(
+    "billing",
+    [
+        {"low_balance_url": "ftp://hook.example"},
+        {"low_balance_url": "hook"},
+        {"stripe_success_url": "javascript:alert(1)"},
+        {"stripe_cancel_url": "https://user:pass@shop.example"},
+        {"low_balance_usd": -1},
+        {"low_balance_usd": 0.5},
+        {"least_topup_usd": True},
+        {"most_topup_usd": 2**63},
+    ],
+    ids=repr,
+)
+def test_a_setting_of_billing_that_makes_no_sense_is_refused(billing):
+    with pytest.raises(ValidationError):
+        problems_of(billing=billing)

@@ -153,7 +153,8 @@ async def test_the_books_of_before_0002_are_kept_and_say_nothing_new(store_url, 
         *(1, "key_1", "chat", True, "a", "b", "c", "acc_1", "ok", 200, 1),
         *(2, 3, 4, 5, False, 6, 7, 8),
     )
-    assert lines[1][20:] == ("", "", "", "", "", "")
+    assert lines[1][20:26] == ("", "", "", "", "", "")
+    assert lines[1][26:] == ("", 0, 0, "", False, None, None)
 
 
 async def test_a_groxy_of_before_0002_that_still_runs_can_write_its_books(database):

@@ -111,7 +111,7 @@ async def test_pages_come_from_the_index_on_sqlite(tmp_path):
 async def test_what_is_held_for_films_is_told_until_they_are_over(database):
     hold = line("req_1.hold", "user:usr_1", "held", 40, kind="hold", request_id="req_1")
     await entered(database, hold)
-    job = {column.name: "" for column in tables.jobs.c if not column.nullable}
+    job: dict[str, object] = {column.name: "" for column in tables.jobs.c if not column.nullable}
     numbers = ("progress", "created_ms", "updated_ms", "lease_until_ms", "expires_ms")
     job |= dict.fromkeys(numbers, 0) | {"sealed": b"", "id": "video_1", "request_id": "req_1"}
     await added(database, tables.jobs, **job)

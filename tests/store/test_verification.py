@@ -170,7 +170,7 @@ async def test_books_are_verified_as_of_one_moment(database):
     """While they are written, too: a group that is entered meanwhile is seen whole or not."""
     await granted(database, entry(ticks=10_000))
     writer = entry_writer(database)
-    findings = []
+    findings: list[object] = []
     for number in range(30):
         name = f"req_{number:03}"
         request = REQUEST._replace(id=name)

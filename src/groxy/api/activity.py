@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qs
 
 import msgspec
 
@@ -20,7 +19,7 @@ from groxy.core.amounts import usd_text
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.policy.sessions import presented_session
 from groxy.store.usage import MAX_ROWS, UsageFilter, UsageRow, sum_usage
-from groxy.wire.asgi import Receive, Scope, Send
+from groxy.wire.asgi import Receive, Scope, Send, query_of
 from groxy.wire.json import encode
 
 DAYS = 30
@@ -91,15 +90,15 @@ def written(row: UsageRow, *, is_charged: bool) -> dict[str, Any]:
 def _days_of(scope: Scope, today: date) -> tuple[date, date]:
     """Return the first and the last day asked for; raise BAD_REQUEST that names `date`."""
     oldest = today - timedelta(days=DAYS - 1)
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=50)
+    query = query_of(scope)
     asked = query.get("date")
     if asked is None:
         return oldest, today
     try:
-        day = datetime.strptime(asked[0], "%Y-%m-%d").replace(tzinfo=UTC).date()
+        day = datetime.strptime(asked, "%Y-%m-%d").replace(tzinfo=UTC).date()
     except ValueError:
         day = date.min
-    if not oldest <= day <= today or day.isoformat() != asked[0]:
+    if not oldest <= day <= today or day.isoformat() != asked:
         message = f"`date` must be one of the last {DAYS} days (UTC), as in {today.isoformat()}."
         raise GroxyError(ErrorKind.BAD_REQUEST, message, param="date")
     return day, day

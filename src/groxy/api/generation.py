@@ -1,20 +1,22 @@
 """GET /v1/generation?id=: what one request used and cost, in OpenRouter's shape.
 
 The id is a reply's own `id`, or its `x-request-id`. Facts: OpenRouterTeam/docs, August 2026. What
-an upstream's account is called is nobody's business here.
+an upstream's account is called is nobody's business here. Who pays is told what was charged, and
+never what the upstream billed the operator; a key that belongs to nobody is told that.
 """
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs
+
+import msgspec
 
 from groxy.api.text import identify
+from groxy.core.amounts import usd_text
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.core.money import usd_from_ticks
 from groxy.policy.keys import Keyring
 from groxy.store.entries import AttemptEntry, RequestEntry
-from groxy.wire.asgi import Receive, Scope, Send, respond
+from groxy.wire.asgi import Receive, Scope, Send, query_of, respond
 from groxy.wire.json import encode
 
 Find = Callable[[str, str], Awaitable[tuple[RequestEntry, list[AttemptEntry]] | None]]
@@ -35,8 +37,8 @@ class Generation:
         """Serve one request."""
         del receive
         caller = identify(self._keyring, scope)
-        query = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=50)
-        asked = (query.get("id") or [""])[0][:_MAX_ID_CHARS]
+        query = query_of(scope)
+        asked = query.get("id", "")[:_MAX_ID_CHARS]
         if not asked:
             raise GroxyError(ErrorKind.BAD_REQUEST, "`id` is required.", param="id")
         found = await self._find(caller.key_id, _request_id(asked))
@@ -56,7 +58,8 @@ def _request_id(asked: str) -> str:
 
 def written(request: RequestEntry, attempts: list[AttemptEntry], *, asked: str) -> dict[str, Any]:
     """Return a request as OpenRouter tells of it."""
-    cost = float(usd_from_ticks(request.cost_ticks))
+    ticks = request.charge_ticks if request.user_id else request.cost_ticks
+    cost = msgspec.Raw(usd_text(ticks).encode())  # exactly; a float would not be
     created = datetime.fromtimestamp(request.at_ms / 1000, UTC)
     return {
         "id": request.reply_id or asked,

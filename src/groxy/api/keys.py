@@ -7,7 +7,6 @@ NOT_FOUND, as one that never was. A provisioning key has no business with keys o
 
 import asyncio
 import time
-from urllib.parse import parse_qs
 
 from msgspec import UNSET
 
@@ -31,7 +30,7 @@ from groxy.store.keys import (
     rotate_key,
     update_key,
 )
-from groxy.wire.asgi import Receive, Scope, Send
+from groxy.wire.asgi import Receive, Scope, Send, query_of
 from groxy.wire.json import encode
 
 _PAGE = 100
@@ -52,8 +51,8 @@ class OwnKeys:
         """Answer with at most 100 keys, newest first; `offset` leaves out the first ones."""
         del receive
         owner = await self._registry.owner(scope)
-        query = _query_of(scope)
-        offset = (query.get("offset") or ["0"])[0].encode()
+        query = query_of(scope)
+        offset = query.get("offset", "0").encode()
         keys = await newest_keys(
             self._registry.database,
             owner.user_id,
@@ -176,16 +175,8 @@ def _no_such_key() -> GroxyError:
     return GroxyError(ErrorKind.NOT_FOUND, message, param="hash", code="key_not_found")
 
 
-def _query_of(scope: Scope) -> dict[str, list[str]]:
-    try:
-        return parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=50)
-    except ValueError:
-        message = "The address has too many parameters."
-        raise GroxyError(ErrorKind.BAD_REQUEST, message) from None
-
-
-def _read_truth(query: dict[str, list[str]], name: str) -> bool:
-    text = (query.get(name) or [""])[0].lower()
+def _read_truth(query: dict[str, str], name: str) -> bool:
+    text = query.get(name, "").lower()
     if text not in _TRUTHS:
         message = f"`{name}` must be true or false."
         raise GroxyError(ErrorKind.BAD_REQUEST, message, param=name)

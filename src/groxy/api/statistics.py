@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs
 
 from groxy.api.text import identify
 from groxy.core.errors import ErrorKind, GroxyError
@@ -19,7 +18,7 @@ from groxy.policy.keys import Keyring
 from groxy.store.counts import FAILED, FIRST, OK, SPEED, value_of
 from groxy.store.database import Database
 from groxy.store.usage import BucketRow, hours_of_models
-from groxy.wire.asgi import Receive, Scope, Send, respond
+from groxy.wire.asgi import Receive, Scope, Send, query_of, respond
 from groxy.wire.json import encode
 
 HOURS = (1, 3, 6, 12, 24, 48, 72, 168)
@@ -155,12 +154,12 @@ def _rounded(value: float | None, digits: int) -> float | int | None:
 
 def _asked(scope: Scope) -> tuple[int, bool]:
     """Return how many hours are asked for, and whether each by itself; raise BAD_REQUEST."""
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=50)
-    hours = (query.get("hours") or [str(_DEFAULT_HOURS)])[0]
+    query = query_of(scope)
+    hours = query.get("hours", str(_DEFAULT_HOURS))
     if hours not in map(str, HOURS):
         message = f"`hours` must be one of {', '.join(map(str, HOURS))}."
         raise GroxyError(ErrorKind.BAD_REQUEST, message, param="hours")
-    series = _FLAGS.get((query.get("series") or [""])[0].lower())
+    series = _FLAGS.get(query.get("series", "").lower())
     if series is None:
         raise GroxyError(ErrorKind.BAD_REQUEST, "`series` must be true or false.", param="series")
     return int(hours), series

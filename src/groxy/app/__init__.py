@@ -16,6 +16,7 @@ from groxy.admin.desk import Desk
 from groxy.api.errors import ErrorBoundary
 from groxy.app.accounts import AccountMaker
 from groxy.app.admin import AdminApi
+from groxy.app.alerts import Alerts, alerts_of
 from groxy.app.background import Beside, Sharing
 from groxy.app.live import (
     LiveSettings,
@@ -26,10 +27,13 @@ from groxy.app.live import (
 )
 from groxy.app.loading import Loader
 from groxy.app.media import media_of
+from groxy.app.money import Money, money_of
 from groxy.app.parts import Parts
+from groxy.app.payments import stripe_rules_of
 from groxy.app.routes import routes_of
 from groxy.app.transports import Transports
 from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.ids import new_id
 from groxy.dialects._base import UpstreamsEnd
 from groxy.dialects.chat import DIALECT as CHAT
 from groxy.dialects.messages import DIALECT as MESSAGES
@@ -38,6 +42,7 @@ from groxy.gateway import Gateway
 from groxy.gateway.deferred import DeferredReplies
 from groxy.gateway.hedging import Hedger
 from groxy.gateway.memory import Memory
+from groxy.gateway.replays import Replays
 from groxy.ledger.journal import Journal
 from groxy.ledger.spool import Spool
 from groxy.media.fetch import Fetcher, data_uri
@@ -103,11 +108,13 @@ class Application:
     catalog: Catalog
     live: LiveSettings
     loader: Loader
+    money: Money
     overseer: Overseer
     refresher: Refresher
     sharing: Sharing
     transports: Transports
     kept: KeptStore
+    alerts: Alerts
     deferred: DeferredReplies
     open_requests: set[asyncio.Task[None]] = field(default_factory=set)
     log: logs.Logger = field(default_factory=lambda: logs.get_logger("app"))
@@ -178,6 +185,7 @@ async def running(
                 await _say_last_words(application)
     finally:
         await application.transports.close()
+        await application.alerts.close()
         await writer.close()
         with suppress(TimeoutError):  # whoever does not answer any more is left behind
             async with asyncio.timeout(_LAST_WORD_S):
@@ -190,6 +198,7 @@ async def running(
 def _beside(application: Application) -> list[Coroutine[Any, Any, None]]:
     return Beside(
         loader=application.loader,
+        money=application.money,
         transports=application.transports,
         sharing=application.sharing,
         overseer=application.overseer,
@@ -197,6 +206,7 @@ def _beside(application: Application) -> list[Coroutine[Any, Any, None]]:
         kept=application.kept,
         deferred=application.deferred,
         media=application.live.media,
+        alerts=application.alerts,
     ).works()
 
 
@@ -207,6 +217,7 @@ async def _say_last_words(application: Application) -> None:
             await application.overseer.note_credit()
             await application.overseer.flush_tallies()
             await application.sharing.leave()
+            await application.money.leave()
 
 
 def _assemble(
@@ -221,13 +232,16 @@ def _assemble(
     kept = KeptStore(database, secret)
     fetcher = Fetcher(allow_private=settings.features.fetch_private)
     directory = Directory(rules=cooling_rules_of(settings))
+    money = money_of(settings, catalog, database, new_id("proc_"))
+    journal.on_return = money.admission.books_are_whole
     gateway = Gateway(
         router=_router_of(settings, catalog, directory),
         directory=directory,
         journal=journal,
         metrics=metrics,
         counter=SplintrCounter(),
-        price_of=catalog.price_of,
+        prices=money.prices,
+        admission=money.admission,
         limits=limits_of(settings),
         ends=_ENDS,
         memory=Memory(kept=kept, secret=secret),
@@ -235,6 +249,7 @@ def _assemble(
         hedger=Hedger(hedge_rules_of(settings)),
     )
     loader = _loader_of(loaded, gateway, catalog, fetcher, database, secret)
+    loader.money = money
     state = _state_of(settings)
     open_requests: set[asyncio.Task[None]] = set()
     spawn = partial(_spawn, open_requests)
@@ -250,11 +265,13 @@ def _assemble(
         catalog=catalog,
         live=loader.live,
         loader=loader,
+        money=money,
         overseer=loader.overseer,
         refresher=loader.refresher,
         sharing=Sharing(state, directory, gateway.router.affinity),
         transports=loader.live.transports,
         kept=kept,
+        alerts=alerts_of(database, kept, loader.live),
         deferred=DeferredReplies(gateway=gateway, kept=kept, spawn=spawn),
         open_requests=open_requests,
     )
@@ -327,6 +344,7 @@ def _desk_of(application: Application) -> Desk:
         secret=application.secret,
         state=application.state,
         shelf=live.media.shelf,
+        prices=application.money.prices,
         state_kind="memory" if is_memory else "redis",
         config=live,
         checked=live.maker.checked,
@@ -362,6 +380,10 @@ def _routes(application: Application, admin: AsgiApp) -> AsgiApp:
         counter=SplintrCounter(),
         callers=application.loader.callers,
         admin=admin,
+        replays=_replays_of(application),
+        reload=application.loader.load_changes,
+        has_public_statistics=lambda: application.settings.features.public_statistics,
+        stripe=lambda: stripe_rules_of(application.settings),
         max_body_bytes=application.settings.server.max_body_bytes,
     )
     checks = {
@@ -370,6 +392,16 @@ def _routes(application: Application, admin: AsgiApp) -> AsgiApp:
         "accounts": lambda: _check_accounts(application.directory),
     }
     return routes_of(parts, checks)
+
+
+def _replays_of(application: Application) -> Replays:
+    return Replays(
+        kept=application.kept,
+        state=application.state,
+        spawn=partial(_spawn, application.open_requests),
+        hours=lambda: application.settings.billing.idempotency_hours,
+        wait_s=lambda: application.gateway.limits.deadlines.total_s,
+    )
 
 
 def _fetching(fetcher: Fetcher) -> Callable[[str, str], Coroutine[Any, Any, str]]:

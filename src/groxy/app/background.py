@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from groxy.app.alerts import Alerts
 from groxy.app.loading import Loader
 from groxy.app.media import Media
+from groxy.app.money import Money
 from groxy.app.transports import Transports
 from groxy.core.errors import GroxyError
 from groxy.core.ids import new_id
@@ -25,13 +27,16 @@ from groxy.routing.refresh import Refresher
 from groxy.state._base import CoolDown, SharedState
 from groxy.store.accounts import purge_accounts
 from groxy.store.kept import KeptStore
+from groxy.store.retention import Pruner, RetentionRules
 
 _WATCH_EVERY_S = 0.4
 """How often changes by other processes are looked for: they are in force within a second."""
 _LOADS_LAST_S = 3.0
 """A process that is silent for so long has nothing open any more."""
 _COUNT_EVERY_S = 5.0
+_ALERT_EVERY_S = 5.0
 _PURGE_EVERY_S = 600.0
+_PRUNE_EVERY_S = 300.0
 _AGAIN_S = 0.01
 """Before what runs for ever begins, and begins anew after a crash."""
 _SETTLE_EVERY_S = 3600.0
@@ -102,6 +107,7 @@ class Beside:
     """Everything that runs beside the requests."""
 
     loader: Loader
+    money: Money
     transports: Transports
     sharing: Sharing
     overseer: Overseer
@@ -109,6 +115,7 @@ class Beside:
     kept: KeptStore
     deferred: DeferredReplies
     media: Media
+    alerts: Alerts
 
     def works(self) -> list[Coroutine[Any, Any, None]]:
         """Return what is to run, each for ever."""
@@ -116,8 +123,11 @@ class Beside:
             repeated(_WATCH_EVERY_S, "reading changes", self._watch),
             repeated(_WATCH_EVERY_S, "sharing state", self.sharing.exchange),
             repeated(_WATCH_EVERY_S, "noting standings", self._judge),
+            repeated(_WATCH_EVERY_S, "holding", self.money.gate.heartbeat),
             repeated(_COUNT_EVERY_S, "counting", self.overseer.flush_tallies),
+            repeated(_ALERT_EVERY_S, "telling low balances", self._alert),
             repeated(_PURGE_EVERY_S, "purging", self._purge),
+            repeated(_PRUNE_EVERY_S, "pruning", self._prune),
             repeated(RENEW_EVERY_S, "renewing", self._renew),
             repeated(_SETTLE_EVERY_S, "reconciling media", self._reconcile),
             repeated(_AGAIN_S, "refreshing", lambda: self.refresher.run(self.sharing.leads)),
@@ -147,6 +157,21 @@ class Beside:
         await purge_accounts(self.loader.database, now_ms - _GONE_FOR_MS)
         await self.media.shelf.purge()
         await self.media.jobs.purge(now_ms)
+
+    async def _prune(self) -> None:
+        """Delete requests that are not kept any more, once in a cluster."""
+        if not await self.sharing.leads():
+            return
+        rules = RetentionRules(**self.loader.live.settings.retention.model_dump())
+        pruner = Pruner(self.loader.database, goes_on=self.sharing.leads)
+        pruned = await pruner.prune(rules, time.time_ns() // 1_000_000)
+        if pruned.is_any:
+            _log.info("pruned", requests=pruned.requests, attempts=pruned.attempts)
+
+    async def _alert(self) -> None:
+        """Tell of balances that became low, once in a cluster."""
+        if await self.sharing.leads():
+            await self.alerts.look()
 
     async def _reconcile(self) -> None:
         """Clear away what crashes left between stored bytes and their index, once in a cluster."""

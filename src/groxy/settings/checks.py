@@ -29,6 +29,7 @@ def check_together(settings: Settings, draft: Draft) -> list[Problem]:
         *_terms(settings),
         *_rests(settings),
         *_statuses(settings),
+        *_payments(settings),
     ]
     problems = [
         Problem(draft.source_of(path).where(path), dotted(path), text) for path, text in found
@@ -148,6 +149,27 @@ def _statuses(settings: Settings) -> Iterator[tuple[Path, str]]:
     if both:
         text = f"holds {both[0]}, as attempts.also_rotate_on does; take it out of one of them"
         yield ("attempts", "never_rotate_on"), text
+
+
+def _payments(settings: Settings) -> Iterator[tuple[Path, str]]:
+    billing = settings.billing
+    key, signing = ("stripe_secret_key", "stripe_webhook_secret")
+    for given, missing in ((key, signing), (signing, key)):
+        if getattr(billing, given) is not None and getattr(billing, missing) is None:
+            text = f"is not set, but billing.{given} is; set both, or remove both (no payments)"
+            yield ("billing", missing), text
+    if billing.stripe_secret_key is not None and not billing.stripe_success_url:
+        text = "is empty; name the page to which Stripe sends a user who has paid"
+        yield ("billing", "stripe_success_url"), text
+    if billing.most_topup_usd < billing.least_topup_usd:
+        text = (
+            f"is {billing.most_topup_usd}, less than billing.least_topup_usd "
+            f"({billing.least_topup_usd}); raise it, or lower that"
+        )
+        yield ("billing", "most_topup_usd"), text
+    if billing.low_balance_url.reveal() and billing.low_balance_secret is None:
+        text = "is not set, but billing.low_balance_url is; whoever listens there checks with it"
+        yield ("billing", "low_balance_secret"), text
 
 
 def _repeated_names(settings: Settings, draft: Draft) -> list[Problem]:

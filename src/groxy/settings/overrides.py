@@ -25,7 +25,18 @@ from groxy.settings.sources import MAX_DEPTH, Draft, is_deep
 
 ORIGIN = "admin API"
 START_ONLY = frozenset(
-    {"data_dir", "server", "store", "state", "sandbox", "app.secret_key", "media.url", "accounts"}
+    {
+        "data_dir",
+        "server",
+        "store",
+        "state",
+        "sandbox",
+        "app.secret_key",
+        "media.url",
+        "accounts",
+        # Whoever changed it would be sent the secret key.
+        "billing.stripe_api_base",
+    }
 )
 """Sections and settings that are read once, at the start. Accounts have endpoints of their own."""
 TABLES = frozenset({"models", "aliases", "routing.quotas"})

@@ -213,6 +213,28 @@ def check_web_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def check_page_url(text: str) -> str:
+    """Return the http(s) URL of a page; what stands behind a `?` belongs to it."""
+    if not text:
+        return text
+    parts = split_url(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        message = 'must be a URL that starts with "http://" or "https://", without a password'
+        raise ValueError(message)
+    return text
+
+
+def read_hook_url(value: object) -> Address:
+    """Return the http(s) URL of a webhook; it may hold a password, and is shown without it."""
+    text = Address.read(value).reveal().strip()
+    if text:
+        parts = split_url(text)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            message = 'must be a URL that starts with "http://" or "https://"'
+            raise ValueError(message)
+    return Address(text)
+
+
 def check_base_url(text: str) -> str:
     """Return an upstream's URL; unlike the public URL it cannot be empty."""
     if not text:
@@ -380,6 +402,8 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Host = Annotated[str, AfterValidator(check_host), Shown("an address or a host name")]
 WebUrl = Annotated[str, AfterValidator(check_web_url), Shown("an http(s) URL")]
+PageUrl = Annotated[str, AfterValidator(check_page_url), Shown("an http(s) URL")]
+HookUrl = Annotated[Address, BeforeValidator(read_hook_url), Shown("an http(s) URL", secret=True)]
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 Key = Annotated[Secret, BeforeValidator(read_key)]
 Keys = Annotated[tuple[Secret, ...], BeforeValidator(read_keys)]

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 
 from groxy.settings import rules
 from groxy.settings.account import AccountSettings
+from groxy.settings.networks import read_networks
 from groxy.settings.rules import Shown
 from groxy.settings.secret import Address
 from groxy.settings.section import Section
@@ -36,6 +37,14 @@ class ServerSettings(Section):
     )
     shutdown_grace_s: Annotated[float, Field(ge=0, le=3600)] = Field(
         default=30.0, description="How long open requests may go on after a stop signal."
+    )
+    trusted_proxies: Annotated[
+        tuple[str, ...], BeforeValidator(read_networks), Shown("addresses and networks")
+    ] = Field(
+        default=(),
+        description="Proxies before the gateway, such as `10.0.0.0/8`. Only their "
+        "`X-Forwarded-For` says which address a request came from; for keys that are bound to "
+        "addresses.",
     )
 
 
@@ -96,6 +105,10 @@ class FeatureSettings(Section):
         default=False,
         description="Permit fetching pictures from private addresses, for upstreams that cannot "
         "fetch them. Callers name those addresses.",
+    )
+    public_statistics: bool = Field(
+        default=False,
+        description="Tell everybody, without a key, how models did: `/v1/statistics/models`.",
     )
 
     image_format: rules.ImageFormat = Field(
@@ -316,6 +329,81 @@ class StreamSettings(Section):
     )
 
 
+class BillingSettings(Section):
+    """What is held for a request, and for how long things are kept that money hangs on."""
+
+    default_output_tokens: Annotated[int, Field(ge=256, le=1_000_000)] = Field(
+        default=32_000,
+        description="Output for which credits are held when a caller that pays names no bound. A "
+        "whole reply is bounded by it; a stream goes on as long as there are credits.",
+    )
+    idempotency_hours: Annotated[int, Field(ge=1, le=720)] = Field(
+        default=24,
+        description="How long the reply to a request with an `Idempotency-Key` is kept for "
+        "whoever sends it again.",
+    )
+    stripe_secret_key: Annotated[rules.Key | None, Shown("text", secret=True)] = Field(
+        default=None,
+        description="Secret key of a Stripe account. With `billing.stripe_webhook_secret` users "
+        "can buy credits by Stripe Checkout; without both, payments are off.",
+    )
+    stripe_webhook_secret: Annotated[rules.Key | None, Shown("text", secret=True)] = Field(
+        default=None,
+        description="What Stripe signs its messages to `/v1/webhooks/stripe` with (`whsec_…`).",
+    )
+    stripe_success_url: rules.PageUrl = Field(
+        default="", description="Page to which Stripe sends a user who has paid."
+    )
+    stripe_cancel_url: rules.PageUrl = Field(
+        default="", description="Page for a user who has not; empty: the same one."
+    )
+    stripe_api_base: rules.WebUrl = Field(
+        default="",
+        description="Address of a stand-in for Stripe's API, for tests; empty: Stripe itself.",
+    )
+    least_topup_usd: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=5, description="Least amount of a top-up, in US dollars."
+    )
+    most_topup_usd: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=1000, description="Largest amount of a top-up, in US dollars."
+    )
+    low_balance_usd: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=0,
+        description="A user's balance below which `billing.low_balance_url` is told, unless the "
+        "user has a bound of their own; in US dollars. 0: only of users who have one.",
+    )
+    low_balance_url: rules.HookUrl = Field(
+        default=Address(""),
+        description="Where low balances are posted to; empty: nowhere. It may be a private "
+        "address.",
+    )
+    low_balance_secret: Annotated[rules.Key | None, Shown("text", secret=True)] = Field(
+        default=None, description="What those messages are signed with (HMAC-SHA256)."
+    )
+
+
+class RetentionSettings(Section):
+    """How long single requests and other lines are kept. What money hangs on stays for ever."""
+
+    request_days: Annotated[int, Field(ge=0, le=36_500)] = Field(
+        default=90,
+        description="How long single requests and their attempts are kept, for looking them up and "
+        "for receipts; 0 is for ever. Ledger, balances and sums of days are never deleted.",
+    )
+    request_max_mb: rules.Megabytes = Field(
+        default=0,
+        description="Most that single requests and their attempts may take, by estimate; beyond it "
+        "the oldest are deleted, but none of the last hour. 0 is no bound.",
+    )
+    audit_days: Annotated[int, Field(ge=0, le=36_500)] = Field(
+        default=0, description="How long the audit of operators' acts is kept; 0 is for ever."
+    )
+    statistics_days: Annotated[int, Field(ge=0, le=36_500)] = Field(
+        default=90,
+        description="How long the hourly figures of models are kept; 0 is for ever.",
+    )
+
+
 class AdminSettings(Section):
     """How the operator's API is reached."""
 
@@ -362,6 +450,8 @@ class Settings(Section):
     cooling: CoolingSettings = CoolingSettings()
     refresh: RefreshSettings = RefreshSettings()
     streams: StreamSettings = StreamSettings()
+    billing: BillingSettings = BillingSettings()
+    retention: RetentionSettings = RetentionSettings()
     admin: AdminSettings = AdminSettings()
     logging: LoggingSettings = LoggingSettings()
     sandbox: SandboxSettings = SandboxSettings()

@@ -101,13 +101,9 @@ def day_rows(requests: Sequence[RequestEntry]) -> list[DayRow]:
             one.duration_us,
         )
         # What a caller or an upstream made up must not make a sum that no column can hold.
-        values = tuple(min(value, _MOST) for value in values)
-        known = sums.get(key)
-        if known is None:
-            sums[key] = list(values)
-        else:
-            for place, value in enumerate(values):
-                known[place] += value
+        known = sums.setdefault(key, [0] * len(values))
+        for place, value in enumerate(values):
+            known[place] += min(value, _MOST)
     # In one order for everybody: two processes that add to the same rows must not lock crosswise.
     return [(*key, *sums[key]) for key in sorted(sums)]  # type: ignore[misc]
 
