@@ -51,6 +51,8 @@ async def test_the_whole_trail_of_a_request_is_told(window):
     assert (request["id"], request["outcome"], request["status"]) == ("req_a", "ok", 200)
     assert request["account"] == {"id": "acc_1", "name": "first"}
     assert (request["cost_ticks"], request["cost_usd"]) == (12_300_000, "0.00123")
+    assert (request["user_id"], request["charge_usd"], request["held_usd"]) == ("", "0", "0")
+    assert (request["price_version"], request["is_cut"]) == ("", False)
     assert request["tokens"] == {
         "input": 11,
         "cached": 7,

@@ -64,8 +64,14 @@ class Line(Told):
     status: int = Field(description="What the caller got.")
     attempts: int
     tokens: Tokens
-    cost_ticks: int = Field(description="10^-10 US dollars.")
+    cost_ticks: int = Field(description="What it cost you, in 10^-10 US dollars.")
     cost_usd: str = Field(description="The same in dollars, exactly.", examples=["0.00123"])
+    user_id: str = Field(description="Whose key it was; empty for nobody's.")
+    charge_ticks: int = Field(description="What its caller paid.")
+    charge_usd: str
+    held_usd: str = Field(description="The most that was held for it.")
+    price_version: str = Field(description="The version of the price that held for it.")
+    is_cut: bool = Field(description="True for a stream that ended because its hold was used up.")
     first_event_ms: float
     duration_ms: float
     reply_id: str
@@ -90,6 +96,7 @@ class Try(Told):
     cost_ticks: int
     cost_usd: str
     cost_source: str = Field(description="upstream (its own bill), catalog (computed), or none.")
+    list_usd: str = Field(description="What the price list says that it costs.")
     first_event_ms: float
     duration_ms: float
 
@@ -284,6 +291,12 @@ def _line(desk: Desk, entry: RequestEntry) -> Line:
         tokens=_tokens(entry),
         cost_ticks=entry.cost_ticks,
         cost_usd=_usd(entry.cost_ticks),
+        user_id=entry.user_id,
+        charge_ticks=entry.charge_ticks,
+        charge_usd=_usd(entry.charge_ticks),
+        held_usd=_usd(entry.held_ticks),
+        price_version=entry.price_version,
+        is_cut=entry.is_cut,
         first_event_ms=entry.first_event_us / 1000,
         duration_ms=entry.duration_us / 1000,
         reply_id=entry.reply_id,
@@ -308,6 +321,7 @@ def _try(desk: Desk, entry: AttemptEntry) -> Try:
         cost_ticks=entry.cost_ticks,
         cost_usd=_usd(entry.cost_ticks),
         cost_source=entry.cost_source,
+        list_usd=_usd(entry.list_ticks),
         first_event_ms=entry.first_event_us / 1000,
         duration_ms=entry.duration_us / 1000,
     )

@@ -7,6 +7,7 @@ import msgspec
 
 from groxy.core.tokens import TokenCounter
 from groxy.dialects._base import Counting, Dialect, UpstreamsEnd
+from groxy.gateway.calls import OpenCalls
 from groxy.gateway.hedging import Hedger
 from groxy.gateway.lanes import Fetch
 from groxy.gateway.memory import Memory
@@ -73,4 +74,5 @@ class Means:
     memory: Memory
     fetch: Fetch
     hedger: Hedger = field(default_factory=Hedger)
+    open_calls: OpenCalls = field(default_factory=OpenCalls)
     log: Logger = field(default_factory=lambda: get_logger("gateway"))

@@ -157,7 +157,8 @@ class _Answer:
             attempts = self._tries = Attempts(
                 gateway, self._call, self._trail, vigil, self._pass_on, self._tab
             )
-            return await attempts.serve(asked, wanted)
+            with gateway.open_calls.entered(self._trail.key_id, vigil):
+                return await attempts.serve(asked, wanted)
 
     @property
     def _run(self) -> AttemptRun | None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from groxy.core.errors import ErrorKind, GroxyError
+from groxy.gateway.calls import ENDED
 from groxy.gateway.means import Means
 from groxy.gateway.recording import Recording
 from groxy.gateway.tab import Tab
@@ -41,7 +42,7 @@ async def settle(
     outcome, status = OK, _OK_STATUS
     if error is not None:
         outcome, status, kept = error.kind.value, error.facts.status, ()
-    is_owed = outcome in _BILLED_OUTCOMES or _is_fee(trail, error)
+    is_owed = outcome in _BILLED_OUTCOMES or _is_owed_all_the_same(trail, error)
     try:
         charge = await tab.charge(is_owed=is_owed and not is_empty)
     except GroxyError as failure:
@@ -108,12 +109,15 @@ def _done(means: Means, trail: Trail, outcome: str) -> None:
     )
 
 
-def _is_fee(trail: Trail, error: GroxyError | None) -> bool:
-    """True where the upstream billed what it refused: xAI does so (docs.x.ai/models, 2026).
+def _is_owed_all_the_same(trail: Trail, error: GroxyError | None) -> bool:
+    """True for what was made for a key that ended meanwhile, and where the upstream billed what it
+    refused: xAI does so (docs.x.ai/models, 2026).
 
     A price of the catalog is none for that: nothing was made.
     """
     last = trail.last
+    if error is not None and error.code == ENDED:
+        return True
     is_refused = error is not None and error.kind is ErrorKind.REFUSED
     return is_refused and last is not None and last.cost_source == BY_UPSTREAM
 

@@ -118,6 +118,11 @@ class Vigil:
         finally:
             self._is_attempting = False
 
+    def end(self, error: GroxyError) -> None:
+        """End the request from outside: nothing further is tried."""
+        self._over = error
+        self._cancel(error)
+
     def heard(self) -> None:
         """Note that the upstream sent something."""
         self._heard_at = self._loop.time()

@@ -154,6 +154,15 @@ class Keyring:
             return known.caller
         return next((one for one in self._lasting.values() if one.key_id == key_id), None)
 
+    def is_in_force(self, key_id: str) -> bool:
+        """Return whether a key with this id works now, whoever presents it."""
+        known = self._by_id.get(key_id)
+        if known is not None:
+            return not (known.is_disabled or known.is_barred)
+        if self._is_open and key_id == ANYONE.key_id:
+            return True
+        return any(one.key_id == key_id for one in self._lasting.values())
+
     def confirm(self, now: float) -> None:
         """Note that at `now`, by the clock, the keys were those of the database."""
         self.fresh_until = now + self._grace_s

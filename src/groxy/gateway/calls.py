@@ -1,0 +1,48 @@
+"""Calls under way, by the key that they are of: they end when the key does.
+
+In: each call while it asks upstreams. Out: an error for those whose key is not in force any more.
+What they had made by then is charged, as for a client that leaves.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from groxy.core.errors import ErrorKind, GroxyError
+from groxy.gateway.vigil import Vigil
+
+ENDED = "key_ended"
+"""The code of what was ended because its key was."""
+
+
+class OpenCalls:
+    """Calls of this process."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, set[Vigil]] = {}
+
+    @contextmanager
+    def entered(self, key_id: str, vigil: Vigil) -> Iterator[None]:
+        """Count a call as one of a key, for as long as it lasts."""
+        calls = self._by_key.setdefault(key_id, set())
+        calls.add(vigil)
+        try:
+            yield
+        finally:
+            calls.discard(vigil)
+            if not calls:
+                self._by_key.pop(key_id, None)
+
+    def end(self, is_in_force: Callable[[str], bool]) -> int:
+        """End the calls of keys that are not in force; return how many that are."""
+        ended = 0
+        for key_id, calls in self._by_key.items():
+            if not is_in_force(key_id):
+                for vigil in calls:
+                    vigil.end(_ended())
+                    ended += 1
+        return ended
+
+
+def _ended() -> GroxyError:
+    message = "The API key was revoked or disabled while the reply was on its way."
+    return GroxyError(ErrorKind.BAD_KEY, message, code=ENDED)
