@@ -17,9 +17,10 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.media import ImageRequest, VideoRequest
 from groxy.core.parts import Image, Text
 from groxy.core.request import Message, Request, Role
+from groxy.core.shapes import FILM_SHAPES, PICTURE_SHAPES
 from groxy.dialects import videos
 from groxy.dialects._base import Asked
-from groxy.dialects.images import MAX_COUNT, MAX_REFERENCES, quality_of, shape_of
+from groxy.dialects.images import MAX_COUNT, MAX_REFERENCES, quality_of
 from groxy.wire.json import decode_request
 
 _MOST_LOOKED_AT = 200_000
@@ -80,7 +81,7 @@ def image_wish(asked: Asked, request: Request, *, param: str, is_edit: bool) -> 
             said = "holds no picture to change; send one with the message"
             raise _bad(param, said)
     where = "image_config."
-    ratio, resolution = shape_of(
+    ratio, resolution = PICTURE_SHAPES.read(
         config.size, config.aspect_ratio, config.resolution or config.image_size, where=where
     )
     form = config.response_format or ""
@@ -106,7 +107,7 @@ def video_wish(asked: Asked, request: Request, *, param: str) -> VideoRequest:
     prompt, images = _last_words(request, param)
     where = "video_config."
     named = config.resolution_name or config.resolution
-    ratio, resolution = videos.shape_of(config.size, config.aspect_ratio, named, where=where)
+    ratio, resolution = FILM_SHAPES.read(config.size, config.aspect_ratio, named, where=where)
     return VideoRequest(
         model=asked.model,
         prompt=prompt,

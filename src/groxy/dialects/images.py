@@ -14,7 +14,7 @@ from msgspec import Meta, Raw
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.media import ImageRequest
-from groxy.core.sizes import KNOWN_RATIOS, KNOWN_RESOLUTIONS, read_size
+from groxy.core.shapes import PICTURE_SHAPES
 from groxy.dialects import _openai
 from groxy.dialects._base import Asked, Frame, OutputBound, UsageRules
 from groxy.dialects._bounds import open_body, read_max_cost
@@ -132,7 +132,7 @@ def read_images(body: bytes, *, is_edit: bool) -> ImagesAsked:
     if not is_edit and (references or wire.mask is not None):
         field = references[0][0] if references else "mask"
         raise _bad(field, "is not for making pictures from words; send it to /v1/images/edits")
-    ratio, resolution = shape_of(wire.size, wire.aspect_ratio, wire.resolution)
+    ratio, resolution = PICTURE_SHAPES.read(wire.size, wire.aspect_ratio, wire.resolution)
     request = ImageRequest(
         model=wire.model,
         prompt=wire.prompt,
@@ -177,31 +177,6 @@ def _form_value(name: str, text: str) -> str | int | bool:
     if name == "stream":
         return _FORM_FLAGS.get(text.lower(), text)
     return text
-
-
-def shape_of(
-    size: str | None, aspect_ratio: str | None, resolution: str | None, *, where: str = ""
-) -> tuple[str, str]:
-    """Return aspect ratio and resolution; what is named outright counts more than what a size says.
-
-    `where` is put before a field's name when it is at fault, such as `image_config.`.
-    """
-    ratio, detail = "", ""
-    if size:
-        try:
-            ratio, detail = read_size(size)
-        except ValueError as error:
-            raise _bad(f"{where}size", f"is wrong: {error}") from None
-    if aspect_ratio:
-        if aspect_ratio not in KNOWN_RATIOS:
-            known = f"must be one of {', '.join(KNOWN_RATIOS)}"
-            raise _bad(f"{where}aspect_ratio", known)
-        ratio = aspect_ratio
-    if resolution:
-        detail = resolution.lower()
-        if detail not in KNOWN_RESOLUTIONS:
-            raise _bad(f"{where}resolution", f"must be one of {', '.join(KNOWN_RESOLUTIONS)}")
-    return ratio, detail
 
 
 def quality_of(quality: str | None, *, where: str = "") -> str:

@@ -14,12 +14,8 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.media import VideoRequest
-from groxy.core.sizes import (
-    KNOWN_FILM_RATIOS,
-    KNOWN_FILM_RESOLUTIONS,
-    film_size_for,
-    read_film_size,
-)
+from groxy.core.shapes import FILM_SHAPES
+from groxy.core.sizes import film_size_for
 from groxy.dialects._bounds import read_max_cost
 from groxy.wire.json import decode_request as decode_json, encode
 
@@ -122,7 +118,9 @@ def read_film(body: bytes, *, form: Form = "openai") -> FilmAsked:
     references = _references(wire)
     is_plain = form == "openai" and not wire.aspect_ratio
     size = wire.size or (USUAL_SIZE if is_plain else "")
-    ratio, resolution = shape_of(size, wire.aspect_ratio, wire.resolution_name or wire.resolution)
+    ratio, resolution = FILM_SHAPES.read(
+        size, wire.aspect_ratio, wire.resolution_name or wire.resolution
+    )
     return FilmAsked(
         request=VideoRequest(
             model=wire.model,
@@ -157,32 +155,6 @@ def form_body(fields: Mapping[str, Sequence[str]]) -> bytes:
         else:
             body.setdefault(plain, []).extend(values)
     return encode(body)
-
-
-def shape_of(
-    size: str | None, aspect_ratio: str | None, resolution: str | None, *, where: str = ""
-) -> tuple[str, str]:
-    """Return aspect ratio and resolution; what is named outright counts more than what a size says.
-
-    `where` is put before a field's name when it is at fault, such as `video_config.`.
-    """
-    ratio, detail = "", ""
-    if size:
-        try:
-            ratio, detail = read_film_size(size)
-        except ValueError as error:
-            raise _bad(f"{where}size", f"is wrong: {error}") from None
-    if aspect_ratio:
-        if aspect_ratio not in KNOWN_FILM_RATIOS:
-            known = f"must be one of {', '.join(KNOWN_FILM_RATIOS)}"
-            raise _bad(f"{where}aspect_ratio", known)
-        ratio = aspect_ratio
-    if resolution:
-        detail = resolution.lower()
-        if detail not in KNOWN_FILM_RESOLUTIONS:
-            known = f"must be one of {', '.join(KNOWN_FILM_RESOLUTIONS)}"
-            raise _bad(f"{where}resolution_name", known)
-    return ratio, detail
 
 
 def preset_of(preset: str | None, *, where: str = "") -> str:
