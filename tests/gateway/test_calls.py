@@ -2,26 +2,34 @@
 
 import asyncio
 import json
+from typing import cast
 
 import pytest
 
 from groxy.core.money import TICKS_PER_USD
 from groxy.gateway.calls import OpenCalls
+from groxy.gateway.vigil import Vigil
 from tests.gateway.stage import END, ROLE, Reply, Seat, Stage, chunk, whole
 from tests.gateway.test_tab import USER, charges, paying
 
 
 class Watched:
+    """A vigil that only notes why it was ended."""
+
     def __init__(self):
         self.ended = []
 
     def end(self, error):
         self.ended.append(error.code)
 
+    @property
+    def vigil(self) -> Vigil:
+        return cast("Vigil", self)
+
 
 def test_only_calls_of_keys_that_are_no_more_end():
     calls, one, other = OpenCalls(), Watched(), Watched()
-    with calls.entered("key_1", one), calls.entered("key_2", other):
+    with calls.entered("key_1", one.vigil), calls.entered("key_2", other.vigil):
         ended = calls.end(lambda key_id: key_id == "key_2")
 
     assert (ended, one.ended, other.ended) == (1, ["key_ended"], [])
@@ -29,7 +37,7 @@ def test_only_calls_of_keys_that_are_no_more_end():
 
 def test_calls_that_are_over_are_forgotten():
     calls, one = OpenCalls(), Watched()
-    with calls.entered("key_1", one):
+    with calls.entered("key_1", one.vigil):
         pass
 
     assert calls.end(lambda key_id: False) == 0

@@ -13,6 +13,8 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.grants import Rates, UserGrant
 from groxy.policy.grants import checked_user_grant
 from groxy.settings import Loaded
+from groxy.store.database import chunks
+from groxy.store.ledger import balances_of, user_side
 from groxy.store.users import (
     User,
     UserRole,
@@ -98,30 +100,37 @@ def show_all(
 ) -> None:
     """List users."""
     users = run(_users(loaded_settings(config, data_dir), search, count))
-    print_table(("id", "name", "e-mail", "role", "plan", "status", "made"), map(_row, users))
+    columns = ("id", "name", "e-mail", "role", "plan", "balance, USD", "status", "made")
+    print_table(columns, [_row(user, ticks) for user, ticks in users])
 
 
-def _row(user: User) -> tuple[str, ...]:
+def _row(user: User, ticks: int) -> tuple[str, ...]:
     return (
         user.id,
         user.name,
         user.email or "",
         user.role.value,
         user.plan_id or "default",
+        usd_text(ticks),
         user.status.value,
         day_text(user.created_ms),
     )
 
 
-async def _users(loaded: Loaded, search: str, count: int) -> list[User]:
+async def _users(loaded: Loaded, search: str, count: int) -> list[tuple[User, int]]:
     async with opened_store(loaded) as store:
-        return await list_users(store.database, search=search, limit=count)
+        users = await list_users(store.database, search=search, limit=count)
+        balances: dict[str, tuple[int, int]] = {}
+        for part in chunks(users):
+            names = [user_side(user.id) for user in part]
+            balances |= await balances_of(store.database, names)
+        return [(user, balances[user_side(user.id)][0]) for user in users]
 
 
 @app.command("show")
 def show(user: Named, config: Config = None, data_dir: DataDir = None) -> None:
     """Show one user."""
-    found = run(_user(loaded_settings(config, data_dir), user))
+    found, ticks = run(_user(loaded_settings(config, data_dir), user))
     grant = found.grant
     below = "" if grant.alert_below is None else usd_text(grant.alert_below)
     rows = (
@@ -131,6 +140,7 @@ def show(user: Named, config: Config = None, data_dir: DataDir = None) -> None:
         ("role", found.role.value),
         ("status", found.status.value),
         ("plan", found.plan_id or "default"),
+        ("balance, USD", usd_text(ticks)),
         ("made", day_text(found.created_ms)),
         ("password", "set" if found.has_password else "none"),
         ("rates", rates_text(grant.rates) or "the plan's"),
@@ -141,9 +151,11 @@ def show(user: Named, config: Config = None, data_dir: DataDir = None) -> None:
     print_table(("field", "value"), rows)
 
 
-async def _user(loaded: Loaded, named: str) -> User:
+async def _user(loaded: Loaded, named: str) -> tuple[User, int]:
     async with opened_store(loaded) as store:
-        return await user_named(store.database, named)
+        user = await user_named(store.database, named)
+        name = user_side(user.id)
+        return user, (await balances_of(store.database, [name]))[name][0]
 
 
 @app.command("set-plan")
