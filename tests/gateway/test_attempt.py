@@ -1,5 +1,7 @@
 import json
 
+from groxy.dialects.messages import DIALECT as MESSAGES
+from groxy.dialects.responses import DIALECT as RESPONSES
 from tests.gateway.stage import (
     END,
     ROLE,
@@ -42,6 +44,28 @@ async def test_fields_that_nobody_knows_are_sent_on():
     await Stage(seat).ask(some_new_field={"deep": [1, 2]})
 
     assert sent(seat)["some_new_field"] == {"deep": [1, 2]}
+
+
+async def test_models_that_nobody_checked_cannot_serve_in_place_of_the_one_asked_for():
+    for dialect, more in ((RESPONSES, {"input": "a"}), (MESSAGES, {"max_tokens": 9})):
+        seat = Seat(refusing(400))
+        said = {"messages": [{"role": "user", "content": "a"}]} if "input" not in more else {}
+        others = {"models": ["dear-one"], "fallbacks": ["dear-one"]}
+        body = json.dumps({"model": "grok-4.3", **said, **more, **others}).encode()
+
+        await Stage(seat).send(body, dialect=dialect)
+
+        assert sent(seat)["model"] == "grok-4.3"
+        assert not others.keys() & sent(seat).keys()
+
+
+async def test_a_proxys_own_fallbacks_are_not_sent_on_and_that_is_told():
+    seat = Seat(good())
+
+    client = await Stage(seat).ask(fallbacks=["dear-one"])
+
+    assert "fallbacks" not in sent(seat)
+    assert client.headers["x-groxy-adjusted"] == "fallbacks dropped"
 
 
 async def test_usage_is_always_asked_for_on_streams_and_passed_on_only_when_asked_for():

@@ -98,11 +98,12 @@ def test_of_several_models_the_dearest_counts():
     assert quote([CHEAP, LONG]).ticks() == quote([LONG]).ticks()
 
 
-def test_a_model_without_a_price_holds_nothing():
-    free = quote([])
+def test_a_model_without_a_price_is_for_those_who_have_something_left():
+    unknown = quote([])
 
-    assert free.ticks() == 0
-    assert free.demand.ticks == 0
+    assert unknown.ticks() == 0
+    assert (unknown.demand.ticks, unknown.demand.least_ticks) == (1, -1)
+    assert quote([], plan=PlanGrant(markup_bp=-10_000)).demand.ticks == 0, "all of it is free"
 
 
 def test_who_names_a_bound_gets_all_of_it_or_nothing():

@@ -3,11 +3,14 @@
 The hold is in the books, so that no process has to live for it.
 """
 
+import asyncio
+
 import pytest
 import sqlalchemy as sa
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.core.grants import Caps, KeyGrant, Plan, PlanGrant
+from groxy.core.grants import Caps, KeyGrant, Plan, PlanGrant, Rates
+from groxy.core.media import VideoRequest
 from groxy.core.money import TICKS_PER_USD
 from groxy.gateway.reel import COMPLETED, FAILED
 from groxy.jobs.worker import Held
@@ -17,7 +20,7 @@ from groxy.policy.keys import Caller
 from groxy.store import tables
 from groxy.store.ledger import Entry, Kind, StoredBalances, balances_of, enter
 from groxy.store.verification import verify
-from tests.gateway.film_set import DONE, DyingStore, FilmSeat, Killed
+from tests.gateway.film_set import DONE, MODEL, DyingStore, FilmSeat, Killed
 from tests.gateway.test_filming import FAILED_FILM, SAVES
 
 USER = "user:usr_1"
@@ -158,6 +161,27 @@ async def test_killed_at_any_save_the_books_add_up_and_nothing_stays_held(
     assert (await verify(database)).findings == ()
 
 
+async def test_an_order_that_was_thought_to_have_failed_gives_everything_back(
+    paying, database, monkeypatch
+):
+    scene = await paying(FilmSeat(DONE))
+    create = scene.jobs.create
+
+    async def unheard(*args):
+        await create(*args)
+        raise GroxyError(ErrorKind.STORE_DOWN, "Nobody knows whether it was committed.")
+
+    monkeypatch.setattr(scene.jobs, "create", unheard)
+    with pytest.raises(GroxyError):
+        await order(scene)
+    (job,) = await scene.jobs.take("worker_1", lease_ms=60_000, limit=5, kinds=["video"])
+    await scene.filming.work(Held(scene.jobs, job, "worker_1"))
+
+    assert await balance(database) == TICKS_PER_USD
+    assert [kind for kind, _ in await kinds(database)] == ["hold", "release"]
+    assert (await verify(database)).findings == ()
+
+
 async def test_orders_pass_as_many_as_the_balance_covers(paying, database):
     scene = await paying(FilmSeat(DONE))
     for _ in range(2):
@@ -216,3 +240,36 @@ async def test_a_max_cost_below_the_price_is_refused(paying):
         await order(scene, max_cost="0.1")
 
     assert (caught.value.kind, caught.value.param) == (ErrorKind.BAD_REQUEST, "max_cost")
+
+
+async def test_who_leaves_while_the_order_is_taken_leaves_nothing_held(paying, database):
+    scene = await paying(FilmSeat(DONE), grant=KeyGrant(rates=Rates(concurrency=1)))
+    call = scene.call()
+    call = call.__class__(
+        request_id=call.request_id, dialect=call.dialect, caller=scene.caller, body=b""
+    )
+    create, is_asked = scene.jobs.create, asyncio.Event()
+
+    async def slow(*given):
+        is_asked.set()
+        await asyncio.sleep(0.2)
+        return await create(*given)
+
+    scene.jobs.create = slow
+
+    async def follow():
+        async for _ in scene.films.film(call, VideoRequest(model=MODEL, prompt="a cat")):
+            pass
+
+    following = asyncio.get_running_loop().create_task(follow())
+    await is_asked.wait()
+    following.cancel()
+    await asyncio.wait([following])
+
+    assert following.cancelled()
+    assert await scene.stage.gate.available(USER) == (TICKS_PER_USD, 0)
+    assert await balance(database) == TICKS_PER_USD
+    assert (await scene.entry()).outcome == ErrorKind.CANCELLED.value
+    assert not (await verify(database)).findings
+    scene.jobs.create = create
+    assert await order(scene), "its place is free"

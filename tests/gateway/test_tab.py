@@ -115,6 +115,17 @@ async def test_a_client_that_leaves_pays_for_what_was_made():
     assert (await held(stage))[1] == 0
 
 
+async def test_a_client_that_leaves_before_anything_came_pays_for_what_was_read():
+    stage = paying(Stage(Seat(Reply(script=[60.0]))))
+    asyncio.get_running_loop().call_later(0.1, stage.client.left.set)
+
+    await stage.ask(max_tokens=10)
+
+    (line,) = charges(stage)
+    assert line.ticks == 3 * 12_500
+    assert await held(stage) == (TICKS_PER_USD - line.ticks, 0)
+
+
 async def test_books_that_cannot_be_written_charge_nothing():
     stage = paying(Stage(Seat(Reply(script=[whole()]))))
     stage.books.failure = GroxyError(ErrorKind.STORE_DOWN, "Away.")
@@ -191,6 +202,57 @@ async def test_a_bill_beyond_the_hold_leaves_alone_what_others_hold():
 
     assert stage.entry.charge_ticks == TICKS_PER_USD // 2
     assert await held(stage) == (TICKS_PER_USD // 2, 0)
+
+
+async def test_a_bill_beyond_the_hold_takes_the_hold_while_the_gate_is_away(monkeypatch):
+    dear = whole(usage={"prompt_tokens": 10, "completion_tokens": 5, "cost_in_usd_ticks": 10**11})
+    stage = paying(Stage(Seat(Reply(script=[dear]))))
+    granted = stage.gate.claim
+
+    async def once(claim):
+        monkeypatch.setattr(stage.gate, "claim", down)
+        return await granted(claim)
+
+    async def down(claim):
+        raise GroxyError(ErrorKind.STORE_DOWN, "Away.")
+
+    await stage.gate.fill({USER: (TICKS_PER_USD, 1)})
+    monkeypatch.setattr(stage.gate, "claim", once)
+    await stage.ask(max_tokens=10)
+
+    assert stage.client.status == 200
+    assert stage.entry.charge_ticks == stage.entry.held_ticks > 0
+    assert stage.books.attempts[0].cost_ticks == 10**11
+    assert (await held(stage))[1] == 0
+
+
+async def test_a_model_without_a_price_is_refused_to_who_has_nothing():
+    stage = paying(Stage(Seat(Reply(script=[whole()]))), ticks=0)
+    stage.directory.accounts[0].models = frozenset({"unheard-of"})
+    stage.directory.generation += 1
+
+    await stage.ask(model="unheard-of")
+
+    assert stage.client.status == 402
+    assert not stage.seats[0].asked
+
+
+@pytest.mark.parametrize(
+    ("models", "asked", "status"),
+    [
+        (("*:free",), "grok-4.3:free", 403),
+        (("grok-4.3:free",), "grok-4.3:free", 200),
+        (("grok-4.3",), "grok-4.3:free", 200),
+        (("grok-4*",), "grok-4:nitro", 200),
+        (("grok-3*",), "grok-4.3:nitro", 403),
+    ],
+)
+async def test_what_is_written_behind_a_name_makes_no_other_model_of_it(models, asked, status):
+    stage = paying(Stage(Seat(Reply(script=[whole()]))), grant=KeyGrant(models=models))
+
+    await stage.ask(model=asked)
+
+    assert stage.client.status == status
 
 
 def stage_caller(stage):

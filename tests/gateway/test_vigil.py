@@ -270,3 +270,29 @@ async def test_a_comment_that_the_client_does_not_take_is_followed_by_none():
         await watch.attempt(asyncio.sleep(0.8))
 
     assert comments == [1]
+
+
+async def test_a_client_whose_slowness_used_up_the_time_is_taken_for_gone():
+    async with vigil(Client(), total_s=0.5) as watch:
+
+        async def slow_client():
+            while True:
+                await watch.sending()
+                await asyncio.sleep(0.1)
+                watch.sent()
+
+        assert await kind_of(watch.attempt(slow_client())) is ErrorKind.CANCELLED
+        assert watch.has_client_left
+
+
+async def test_a_client_that_reads_at_once_has_no_part_in_the_end_of_the_time():
+    async with vigil(Client(), total_s=0.5) as watch:
+
+        async def slow_upstream():
+            while True:
+                await asyncio.sleep(0.1)
+                watch.heard()
+                await watch.sending()
+                watch.sent()
+
+        assert await kind_of(watch.attempt(slow_upstream())) is ErrorKind.UPSTREAM_TIMEOUT

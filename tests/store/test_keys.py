@@ -23,8 +23,11 @@ from groxy.store.keys import (
     rotate_key,
     update_key,
 )
+from groxy.store.ledger import StoredBalances, balances_of
 from groxy.store.secrets import InstallationSecret
 from groxy.store.users import create_user
+from groxy.store.writing import Group, entry_writer
+from tests.store.rows import request_entry
 
 SECRET = InstallationSecret(b"s" * 32)
 
@@ -464,3 +467,17 @@ async def test_a_key_that_cannot_be_read_is_gone_and_keeps_no_other_from_being_l
     news = await keys_since(database, 0)
 
     assert (news.keys, news.gone) == ([stored], [odd.id])
+
+
+async def test_other_terms_count_anew_what_was_spent(database):
+    _, key = await new_key(database)
+    name = f"spend:{key.id}:total"
+    await StoredBalances(database).read([name])
+    writer = entry_writer(database)
+    await writer.submit(Group([request_entry(key_id=key.id, charge_ticks=7, held_ticks=7)], []))
+    await writer.close()
+
+    await update_key(database, key.id, {"name": "other"})
+    assert (await balances_of(database, [name]))[name] == (0, 1)
+    await update_key(database, key.id, {"grant": KeyGrant(caps=Caps(total=9))})
+    assert (await balances_of(database, [name]))[name] == (-7, 2)

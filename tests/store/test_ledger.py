@@ -1,4 +1,5 @@
 import asyncio
+from datetime import date
 
 import pytest
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ from groxy.store.ledger import (
     balances_since,
     enter,
     moves_of,
+    recount_spends,
     upstream_side,
     user_side,
 )
@@ -191,6 +193,26 @@ async def test_what_is_spent_under_a_cap_is_counted_on(database):
 
     assert {key: tuple(at) for key, at in moved.items()} == {name: (-9, 2)}
     assert await StoredBalances(database).read([name]) == {name: (-9, 2)}
+
+
+async def test_a_cap_that_is_set_again_counts_what_was_spent_without_it(database):
+    moment = 1_752_854_522_001  # 2025-07-18, a Friday
+    names = [f"spend:key_1:{word}" for word in ("total", "day:2025-07-18", "month:2025-07-01")]
+    await StoredBalances(database).read(names)
+    writer = entry_writer(database)
+    line = request_entry("req_1", at_ms=moment, charge_ticks=30, held_ticks=30)
+    await writer.submit(Group([line], [], moves=[Move(names[1], -40)]))  # a film holds ten of it
+    await writer.close()
+
+    async with database.transaction() as connection:
+        await recount_spends(connection, "key_1", date(2025, 7, 18))
+
+    assert await balances_of(database, names) == {
+        names[0]: (-30, 2),
+        names[1]: (-40, 2),
+        names[2]: (-30, 2),
+    }
+    assert (await balances_since(database, 0))[1].keys() == {names[0], names[2]}
 
 
 # --------------------------------------------------------------------------------------- the model

@@ -33,6 +33,8 @@ _MAX_REPLY_BYTES = 64 * 1024 * 1024
 _MAX_HELD_BYTES = 1024 * 1024
 """Of a stream before its first output: roles and the like, a few hundred bytes usually."""
 _OK_STATUS = 200
+_OTHER_MODELS = ("models", "fallbacks")
+"""What may serve in place of `model`: OpenRouter's word, and LiteLLM's (their docs, 2026-08)."""
 _CONTENT_HEADERS = {"Content-Type": "application/json", "User-Agent": "groxy"}
 
 T = TypeVar("T")
@@ -189,7 +191,8 @@ class AttemptRun:
         fields, words = lane.outgoing(
             model=candidate.model_sent, effort=target.effort, stream=is_stream
         )
-        words = words + upstream.prepare(fields, target.facts, candidate.dialect)
+        words = words + _without_other_models(fields, question.asked)
+        words += upstream.prepare(fields, target.facts, candidate.dialect)
         self.adjusted = words
         if question.asked.preferences.require_parameters:
             for word in words:
@@ -320,6 +323,15 @@ class AttemptRun:
             output_tokens=question.counter.count("".join(self.tally.output)),
             estimated=True,
         )
+
+
+def _without_other_models(fields: Fields, asked: Asked) -> list[str]:
+    """Take out models that nobody has checked: the caller may not be allowed to use them."""
+    checked = ("models",) if asked.fallbacks else ()
+    found = [name for name in _OTHER_MODELS if name in fields and name not in checked]
+    for name in found:
+        del fields[name]
+    return [f"{name} dropped" for name in found]
 
 
 def _check_held(held: bytes) -> None:

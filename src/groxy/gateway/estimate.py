@@ -89,6 +89,9 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     def demand(self) -> Demand:
         """What the request needs to pass."""
         ticks, least = self.ticks(), -1
+        if not self.prices:
+            # Nobody knows what it costs, but it may be billed: who has nothing left is refused.
+            return Demand(tokens=self.prompt_tokens, ticks=charge_of(1, 1, self.plan))
         if not self.is_bounded:
             least = self.ticks(min(_LEAST_OUTPUT * self.choices, self.output_tokens))
         if self.max_ticks is not None and ticks > self.max_ticks:

@@ -285,7 +285,7 @@ class FilmJobs:
         async def read() -> FilmAsked:
             return _asked(request)
 
-        job = await self.order(call, read)
+        job = await self._ordered(call, read)
         percent, is_over = -1, False
         try:
             while True:
@@ -301,6 +301,17 @@ class FilmJobs:
             if not is_over:
                 await asyncio.shield(self._give_up(job))
         yield await self._made(job)
+
+    async def _ordered(self, call: Call, read: Read) -> Job:
+        """Order a film. Who leaves meanwhile leaves no order behind of which half is done."""
+        # Waited for here, whatever happens: cut off it would hold money and a place for ever.
+        ordering = asyncio.get_running_loop().create_task(self.order(call, read))
+        try:
+            return await asyncio.shield(ordering)
+        except asyncio.CancelledError:
+            with suppress(GroxyError):
+                await self._give_up(await ordering)
+            raise
 
     async def _now(self, job: Job) -> Job:
         """Return a job as it is now, or as it was if the database is away."""

@@ -43,12 +43,13 @@ from groxy.gateway.reel import (
     trail_of,
 )
 from groxy.jobs.worker import Held, LeaseLostError, now_ms
-from groxy.ledger.bill import NO_CHARGE, released, sheet_of
+from groxy.ledger.bill import NO_CHARGE, release_of, released, sheet_of
 from groxy.ledger.costs import BY_UPSTREAM
 from groxy.ledger.trail import OK
 from groxy.routing.account import Account
 from groxy.store.database import Database
 from groxy.store.entries import request_of
+from groxy.store.ledger import enter_once
 
 FAILED_UPSTREAM = "video_generation_failed"
 """The contract's code for a film that its upstream could not make."""
@@ -253,9 +254,14 @@ class Filming:
     async def _enter(self, film: Filmed, outcome: str, status: int, *, is_owed: bool) -> None:
         """Enter the order in the books, unless it is there already."""
         job, means = film.held.job, self._means
-        if await request_of(self._database, job.request_id) is not None:
-            return
         trail, reel = trail_of(job, film.reel), film.reel
+        if await request_of(self._database, job.request_id) is not None:
+            # Either this is the second time, or its order was thought to have failed: a commit that
+            # nobody heard of. In both cases what was set aside has to come back, once.
+            lines, moves = release_of(trail, reel.hold)
+            if lines:
+                await means.admission.learn(await enter_once(self._database, lines, moves))
+            return
         charge = reel.charge(job.cost_ticks or 0) if is_owed else NO_CHARGE
         charge = replace(charge, user_id=reel.hold.user_id)
         sheet = sheet_of(trail, charge, outcome=outcome, status=status, is_owed=is_owed)

@@ -199,7 +199,13 @@ class _Answer:
 
     @property
     def _is_empty(self) -> bool:
-        """True for a reply that has nothing in it: it costs its caller nothing."""
+        """True for a reply that has nothing in it: it costs its caller nothing.
+
+        Who did not wait for it owes what the upstream had read by then; else it could be made to
+        read, at the operator's expense, as much and as often as anybody likes.
+        """
+        if self._error is not None:
+            return False
         run, last = self._run, self._trail.last
         if run is None or last is None:
             return True

@@ -43,10 +43,7 @@ async def settle(
     if error is not None:
         outcome, status, kept = error.kind.value, error.facts.status, ()
     is_owed = outcome in _BILLED_OUTCOMES or _is_owed_all_the_same(trail, error)
-    try:
-        charge = await tab.charge(is_owed=is_owed and not is_empty)
-    except GroxyError as failure:
-        return await _give_up(means, tab, outcome, failure)
+    charge = await tab.charge(is_owed=is_owed and not is_empty)
     ending = _Ending(means, tab, charge, outcome, status, is_owed, kept, recording)
     if recording is not None and recording.postpone(ending.enter, error):
         return error

@@ -7,6 +7,7 @@ once: `settle` when the books have the request, `release` when they do not.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from groxy.core.amounts import usd_text
 from groxy.core.errors import ErrorKind, GroxyError
@@ -58,7 +59,7 @@ class Tab:
     def check_models(self, names: Sequence[str]) -> None:
         """Raise FORBIDDEN when the caller may not use one of them, as asked or as it stands for."""
         for name in names:
-            require_model(self._caller, (name, self._means.router.base_name(name)))
+            require_model(self._caller, self._means.router.names_of(name), spelled=name)
 
     def quote(self, dialect: Dialect, asked: Asked) -> Quote:
         """Return what a request for text may take and cost; raise FORBIDDEN for its model."""
@@ -165,7 +166,9 @@ class Tab:
             return Charge(user_id=self._caller.user_id)
         ticks = self.charge_of(last.cost_ticks, last.list_ticks)
         if ticks > admitted.held_ticks:
-            await admitted.extend(ticks - admitted.held_ticks)
+            # While nobody can tell what is left, what is held is charged, and not nothing.
+            with suppress(GroxyError):
+                await admitted.extend(ticks - admitted.held_ticks)
         self.trail.held_ticks = admitted.most_held_ticks
         return admitted.charge(ticks)
 

@@ -15,6 +15,8 @@ from groxy.core.errors import ErrorKind, GroxyError
 T = TypeVar("T")
 _WATCH_CLIENT_AFTER_S = 0.25
 """Most replies are done by then and need no watch; a client that leaves is noticed in time."""
+_SLOW_PART = 0.1
+"""A client that takes more than this part of all the time is why it did not suffice."""
 
 
 class Client(Protocol):
@@ -72,6 +74,8 @@ class Vigil:
         self._heard_at = 0.0
         self._sent_at = now
         self._sending_since = 0.0
+        self._taking_s = 0.0
+        """For how long the client was waited for until now, in all."""
 
     @property
     def is_over(self) -> bool:
@@ -136,8 +140,9 @@ class Vigil:
 
     def sent(self) -> None:
         """Note that the client took it. As long as it did not, the upstream was not read."""
-        self._sending_since = 0.0
         self._heard_at = self._loop.time()
+        self._taking_s += self._heard_at - self._sending_since
+        self._sending_since = 0.0
 
     def _look(self) -> None:
         """Look at the clock and the client, and come back when something may be due."""
@@ -157,7 +162,12 @@ class Vigil:
 
     def _overdue(self, now: float) -> GroxyError | None:
         if now >= self._ends_at:
-            self._over = _late("The request took longer than this gateway allows.")
+            taking_s = self._taking_s + (now - self._sending_since if self._sending_since else 0.0)
+            if taking_s > self._deadlines.total_s * _SLOW_PART:
+                # Else whoever reads slowly enough would pay for nothing that they got.
+                self._over = GroxyError(ErrorKind.CANCELLED, "The client read too slowly.")
+            else:
+                self._over = _late("The request took longer than this gateway allows.")
             return self._over
         if now < self._deadline():
             return None

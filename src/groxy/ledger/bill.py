@@ -96,14 +96,23 @@ def hold_of(trail: Trail, hold: Charge) -> tuple[list[Entry], list[Move]]:
     return [line], hold.moves(-hold.ticks, trail.request_id)
 
 
-def released(sheet: Sheet, trail: Trail, hold: Charge) -> Sheet:
-    """Return a sheet that also gives back what `hold_of` set aside."""
+def release_of(trail: Trail, hold: Charge) -> tuple[list[Entry], list[Move]]:
+    """Return what gives back what `hold_of` set aside."""
     if hold.ticks <= 0:
-        return sheet
+        return [], []
     line = _line(trail, Kind.RELEASE, hold, f"{trail.request_id}.release", HELD)
     line = line._replace(debit=line.credit, credit=line.debit)
-    moves = [*sheet.moves, *hold.moves(hold.ticks, trail.request_id)]
-    return msgspec.structs.replace(sheet, entries=[*sheet.entries, line], moves=moves)
+    return [line], hold.moves(hold.ticks, trail.request_id)
+
+
+def released(sheet: Sheet, trail: Trail, hold: Charge) -> Sheet:
+    """Return a sheet that also gives back what `hold_of` set aside."""
+    lines, moves = release_of(trail, hold)
+    if not lines:
+        return sheet
+    return msgspec.structs.replace(
+        sheet, entries=[*sheet.entries, *lines], moves=[*sheet.moves, *moves]
+    )
 
 
 def _line(trail: Trail, kind: Kind, charge: Charge, name: str, to: str) -> Entry:

@@ -29,23 +29,26 @@ class ModelList:
         return name in self.exact or any(_fits(name, parts) for parts in self.patterns)
 
 
-def require_model(caller: Caller, names: Collection[str]) -> None:
+def require_model(caller: Caller, names: Collection[str], *, spelled: str = "") -> None:
     """Raise FORBIDDEN (`model_not_allowed`) unless one of a model's names may be used.
 
     `names` begin with the one that was asked for; the others are what it stands for. Who may use an
     alias may use whatever the operator lets it stand for, and who may use a model may call it by
-    any of its names.
+    any of its names. `spelled` is the first one with what only says how to route: anybody can
+    write that behind any name, so it counts only where a list has exactly this.
     """
-    if not may_use_any(caller, names):
-        asked = next(iter(names), "")[:_MAX_SHOWN]
+    if not may_use_any(caller, names, spelled=spelled):
+        asked = (spelled or next(iter(names), ""))[:_MAX_SHOWN]
         message = f"This API key may not use the model `{asked}`. GET /v1/models lists what it may."
         raise GroxyError(ErrorKind.FORBIDDEN, message, param="model", code="model_not_allowed")
 
 
-def may_use_any(caller: Caller, names: Collection[str]) -> bool:
+def may_use_any(caller: Caller, names: Collection[str], *, spelled: str = "") -> bool:
     """Return whether one of a model's names is in the key's list, and one in its plan's."""
     return all(
-        not patterns or any(compiled(patterns).has(name) for name in names)
+        not patterns
+        or spelled in compiled(patterns).exact
+        or any(compiled(patterns).has(name) for name in names)
         for patterns in (caller.grant.models, caller.plan.grant.models)
     )
 

@@ -226,6 +226,11 @@ class Router:
         """Return what a name stands for, without what only says how to route (`:nitro`)."""
         return self._read(asked).base
 
+    def names_of(self, asked: str) -> tuple[str, str]:
+        """Return a name without what only says how to route, and what it stands for."""
+        read = self._read(asked)
+        return asked.removesuffix(read.suffix), read.base
+
     def model(self, asked: str) -> Model | str | None:
         """Return one model if it can be served now."""
         name = self._read(asked).base

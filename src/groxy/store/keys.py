@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
@@ -21,6 +22,7 @@ from groxy.core.grants import ANY_KEY, KeyGrant
 from groxy.core.ids import new_id
 from groxy.store import tables
 from groxy.store.database import BULK_TIMEOUT_S, Database, bump, storable
+from groxy.store.ledger import recount_spends
 from groxy.store.news import read_rows_since
 from groxy.store.secrets import InstallationSecret
 from groxy.store.users import no_such_user
@@ -131,6 +133,9 @@ async def update_key(
     values = _values(changes)
     async with database.transaction() as connection:
         values["revision"] = await bump(connection, KEYS)
+        if "terms" in values:
+            today = datetime.fromtimestamp(_now_ms() / 1000, UTC).date()
+            await recount_spends(connection, key_id, today)
         return await _change(connection, key_id, user_id, values)
 
 

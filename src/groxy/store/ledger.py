@@ -29,7 +29,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from groxy.store import tables
-from groxy.store.database import BULK_TIMEOUT_S, Database, bump
+from groxy.store.database import BULK_TIMEOUT_S, Database, bump, lock
 
 BALANCES = "balances"
 """The revision name of moves beside requests."""
@@ -155,6 +155,26 @@ class StoredBalances:
         return await balances_of(self._database, names)
 
 
+async def recount_spends(connection: AsyncConnection, key_id: str, today: date) -> None:
+    """Bring up to date what a key has spent, inside a transaction that changes its caps.
+
+    While a key has no cap, nobody moves the balance of that cap: who lifts one and sets it again
+    would find it as it was before.
+    """
+    monday, first = today - timedelta(days=today.weekday()), today.replace(day=1)
+    words = ["total", f"day:{today}", f"week:{monday}", f"month:{first}"]
+    columns = tables.balances.c
+    query = sa.select(columns.name, columns.ticks).order_by(columns.name).with_for_update()
+    query = query.where(columns.name.in_([f"spend:{key_id}:{word}" for word in words]))
+    for name, ticks in (await connection.execute(query)).all():
+        counted = int((await connection.execute(_COUNTED, _spend_of(name))).scalar_one())
+        if counted < ticks:
+            revision = await bump(connection, BALANCES)
+            told = sa.update(tables.balances).where(columns.name == name)
+            values = {"ticks": counted, "seq": columns.seq + 1, "revision": revision}
+            await connection.execute(told.values(values))
+
+
 def _spend_of(name: str) -> dict[str, object]:
     """Return what the counts of a key's spending are looked for with, from the balance's name."""
     _, key_id, word, *start = name.split(":")
@@ -171,12 +191,25 @@ def _number(day: date) -> int:
     return day.year * 10_000 + day.month * 100 + day.day
 
 
+_SPENT_DAYS = "FROM usage_days WHERE key_id = :key_id AND day >= :first AND day <= :last"
+_COUNTED = sa.text(f"SELECT -COALESCE(SUM(charge_ticks), 0) {_SPENT_DAYS}")
 _BEGIN_SPEND = sa.text(
     "INSERT INTO balances (name, ticks, seq, revision, until_ms) "
-    "SELECT :name, -COALESCE(SUM(charge_ticks), 0), 1, 0, NULL FROM usage_days "
-    "WHERE key_id = :key_id AND day >= :first AND day <= :last "
+    f"SELECT :name, -COALESCE(SUM(charge_ticks), 0), 1, 0, NULL {_SPENT_DAYS} "
     "ON CONFLICT (name) DO NOTHING"
 )
+
+
+async def enter_once(
+    database: Database, entries: Sequence[Entry], moves: Sequence[Move] = ()
+) -> dict[str, tuple[int, int]]:
+    """Enter lines beside requests, unless the first of them is in the books; see `enter`."""
+    async with database.transaction() as connection:
+        await lock(connection, BALANCES)
+        known = sa.select(tables.entries.c.id).where(tables.entries.c.id == entries[0].id)
+        if await connection.scalar(known) is not None:
+            return {}
+        return await enter(connection, entries, moves)
 
 
 async def balances_since(
