@@ -44,7 +44,7 @@ serve: $(RUNTIME) ## Start Groxy; the first time this sets up .venv. ARGS="--por
 setup: $(DEV) $(NODE) ## Set up .venv with everything for developing
 
 test: $(DEV) $(NODE) ## Run the tests. ARGS="-k ledger" is passed on to pytest
-	@$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(ARGS)
 
 soak: $(DEV) ## Serve under load while accounts fail at random. SOAK_MINUTES=60 for longer than 10
 	@SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest tests/soak -s $(ARGS)
