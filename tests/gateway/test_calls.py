@@ -29,16 +29,18 @@ class Watched:
 
 def test_only_calls_of_keys_that_are_no_more_end():
     calls, one, other = OpenCalls(), Watched(), Watched()
-    with calls.entered("key_1", one.vigil), calls.entered("key_2", other.vigil):
-        ended = calls.end(lambda key_id: key_id == "key_2")
+    calls.enter("key_1", one.vigil)
+    calls.enter("key_2", other.vigil)
+
+    ended = calls.end(lambda key_id: key_id == "key_2")
 
     assert (ended, one.ended, other.ended) == (1, ["key_ended"], [])
 
 
 def test_calls_that_are_over_are_forgotten():
     calls, one = OpenCalls(), Watched()
-    with calls.entered("key_1", one.vigil):
-        pass
+    calls.enter("key_1", one.vigil)
+    calls.leave("key_1", one.vigil)
 
     assert calls.end(lambda key_id: False) == 0
     assert one.ended == []

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.core.money import Price, cost_of
+from groxy.core.money import Price
 from groxy.core.tokens import TokenCounter
 from groxy.core.usage import Usage
 from groxy.dialects._base import Asked, Dialect, EmbeddedError, StreamRelay, Tally, WholeReply
@@ -278,8 +278,8 @@ class AttemptRun:
             usage, price, is_cached=self._is_cached
         )
         attempt.list_ticks = list_cost(usage, price, is_cached=self._is_cached) or 0
-        if attempt.cost_source == BY_UPSTREAM and price is not None and error is None:
-            self.candidate.account.note_price(attempt.cost_ticks, cost_of(usage, price))
+        if attempt.cost_source == BY_UPSTREAM and attempt.list_ticks and error is None:
+            self.candidate.account.note_price(attempt.cost_ticks, attempt.list_ticks)
         return usage
 
     def _price(self, served: str) -> Price | None:

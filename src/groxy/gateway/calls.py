@@ -4,8 +4,7 @@ In: each call while it asks upstreams. Out: an error for those whose key is not 
 What they had made by then is charged, as for a client that leaves.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.gateway.vigil import Vigil
@@ -20,17 +19,16 @@ class OpenCalls:
     def __init__(self) -> None:
         self._by_key: dict[str, set[Vigil]] = {}
 
-    @contextmanager
-    def entered(self, key_id: str, vigil: Vigil) -> Iterator[None]:
-        """Count a call as one of a key, for as long as it lasts."""
-        calls = self._by_key.setdefault(key_id, set())
-        calls.add(vigil)
-        try:
-            yield
-        finally:
-            calls.discard(vigil)
-            if not calls:
-                self._by_key.pop(key_id, None)
+    def enter(self, key_id: str, vigil: Vigil) -> None:
+        """Count a call as one of a key, until `leave`."""
+        self._by_key.setdefault(key_id, set()).add(vigil)
+
+    def leave(self, key_id: str, vigil: Vigil) -> None:
+        """Note that a call is over."""
+        calls = self._by_key[key_id]
+        calls.discard(vigil)
+        if not calls:
+            del self._by_key[key_id]
 
     def end(self, is_in_force: Callable[[str], bool]) -> int:
         """End the calls of keys that are not in force; return how many that are."""

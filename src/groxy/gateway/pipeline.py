@@ -157,8 +157,11 @@ class _Answer:
             attempts = self._tries = Attempts(
                 gateway, self._call, self._trail, vigil, self._pass_on, self._tab
             )
-            with gateway.open_calls.entered(self._trail.key_id, vigil):
+            gateway.open_calls.enter(self._trail.key_id, vigil)
+            try:
                 return await attempts.serve(asked, wanted)
+            finally:
+                gateway.open_calls.leave(self._trail.key_id, vigil)
 
     @property
     def _run(self) -> AttemptRun | None:

@@ -9,6 +9,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Sequence
+from itertools import chain
 from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
@@ -122,6 +123,9 @@ def _upsert_sql(table: sa.Table, fields: Sequence[str], dialect: sa.Dialect) -> 
     return f"{_insert_sql(table, fields, dialect)} ON CONFLICT (id) DO UPDATE SET {changes}"
 
 
+_ROWS_AT_ONCE = (16, 8, 4, 2, 1)
+"""Rows of one statement. The widest table has 33 columns, and old SQLite takes 999 values."""
+_CACHED_STATEMENTS = 256
 _WRITE_ERRORS = (sqlite3.Error, OSError, OverflowError, UnicodeError)
 """The last two: a number or a text that SQLite cannot hold. The thread has to outlive them all."""
 
@@ -137,6 +141,7 @@ class _SqliteWriter:
         self._statements = Statements(database.engine.dialect)
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._connection: sqlite3.Connection | None = None
+        self._many: dict[tuple[str, int], str] = {}
         self._thread = threading.Thread(target=self._work, name="groxy-books", daemon=True)
         self._thread.start()
 
@@ -164,7 +169,7 @@ class _SqliteWriter:
             connection = self._connection or self._connect()
             with connection:
                 for sql, rows in self._statements.of(group):
-                    connection.executemany(sql, rows)
+                    self._insert(connection, sql, rows)
                 return {
                     # All rows, though there is one: a statement that is not done keeps its lock.
                     move.name: connection.execute(self._statements.move, move[:3]).fetchall()[0]
@@ -174,8 +179,37 @@ class _SqliteWriter:
             self._disconnect()
             return _not_written(error)
 
+    def _insert(
+        self, connection: sqlite3.Connection, sql: str, rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Insert rows, many with one statement.
+
+        With each statement that is run this thread lets go of the interpreter, and gets it back
+        only when the loop has nothing to do for a moment. A statement for each row made a commit of
+        64 requests wait for that some hundred times.
+        """
+        start = 0
+        for size in _ROWS_AT_ONCE:
+            while len(rows) - start >= size:
+                part = rows[start : start + size]
+                values = part[0] if size == 1 else list(chain.from_iterable(part))
+                connection.execute(self._for_rows(sql, size), values)
+                start += size
+
+    def _for_rows(self, sql: str, size: int) -> str:
+        """Return an INSERT of one row as one of so many."""
+        if size == 1:
+            return sql
+        text = self._many.get((sql, size))
+        if text is None:
+            head, mark, rest = sql.partition(" VALUES ")
+            row, close, tail = rest.partition(")")
+            rows = ", ".join([row + close] * size)
+            text = self._many[sql, size] = f"{head}{mark}{rows}{tail}"
+        return text
+
     def _connect(self) -> sqlite3.Connection:
-        self._connection = sqlite3.connect(self._path)
+        self._connection = sqlite3.connect(self._path, cached_statements=_CACHED_STATEMENTS)
         set_sqlite_pragmas(self._connection, None)
         return self._connection
 
