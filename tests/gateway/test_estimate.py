@@ -91,7 +91,13 @@ def test_what_is_affordable_is_the_most_that_is(price, ticks):
     tokens = bound.affordable(ticks)
 
     assert tokens == 0 or bound.ticks(tokens) <= ticks
-    assert tokens == 1_000_000 or bound.ticks(tokens + 1) > ticks
+    assert tokens in (1_000_000, bound.output_tokens) or bound.ticks(tokens + 1) > ticks
+
+
+def test_what_pays_for_a_whole_quote_pays_for_its_output():
+    for price in (CHEAP, LONG, ODD):
+        bound = quote([price])
+        assert bound.affordable(bound.ticks()) == bound.output_tokens
 
 
 def test_of_several_models_the_dearest_counts():
@@ -154,6 +160,15 @@ def test_a_prompt_is_bounded_with_room_for_what_nobody_sees():
 
     assert found.prompt_tokens == 8  # four words and what each message takes
     assert found.prompt_bound == 8 + 1 + 1_000
+
+
+def test_long_prompts_are_sampled_and_counted_about_right():
+    words = "word " * 200_000
+    messages = [{"role": "user", "content": words}]
+
+    found = quoted(CHAT, model="grok-4.3", messages=messages)
+
+    assert abs(found.prompt_tokens - 200_000) < 2_000
 
 
 def test_pictures_count():

@@ -32,6 +32,9 @@ _CALLS_PER_TOOL = 10
 _LEAST_OUTPUT = 256
 """A reply that was not bounded by its caller gets at least so much, or is refused."""
 _MOST_OUTPUT = 1_000_000
+_SAMPLED_FROM = 100_000
+"""Characters from which on a text is sampled."""
+_SAMPLE, _SAMPLES = 8_000, 5
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +79,12 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
         return charge_of(cost, cost, self.plan)
 
     def affordable(self, ticks: int) -> int:
-        """Return how many output tokens, of all choices together, `ticks` pay for."""
+        """Return how many output tokens, of all choices together, `ticks` pay for.
+
+        Those of the quote if they pay for all of it, without a look whether there could be more.
+        """
+        if ticks == self.ticks():
+            return self.output_tokens
         low, high = 0, _MOST_OUTPUT
         if self.ticks(high) <= ticks:
             return high
@@ -128,7 +136,24 @@ def quote_of(
     )
 
 
+class _Sampling:
+    """Counts long texts by samples: a megabyte would take ten milliseconds."""
+
+    def __init__(self, counter: TokenCounter) -> None:
+        self._counter = counter
+
+    def count(self, text: str) -> int:
+        """Return how many tokens a text takes, roughly."""
+        if len(text) <= _SAMPLED_FROM:
+            return self._counter.count(text)
+        step = (len(text) - _SAMPLE) // (_SAMPLES - 1)
+        samples = [text[at * step : at * step + _SAMPLE] for at in range(_SAMPLES)]
+        counted = sum(map(self._counter.count, samples))
+        return counted * len(text) // (_SAMPLE * _SAMPLES)
+
+
 def _prompt_tokens(dialect: Dialect, asked: Asked, counter: TokenCounter) -> int:
+    counter = _Sampling(counter)
     if dialect.carriers != (dialect.name,):
         try:
             return input_tokens(cast("CallersEnd", dialect).canonical(asked), counter)
