@@ -58,7 +58,6 @@ from groxy.routing.router import Router
 from groxy.settings import Loaded, Settings
 from groxy.state._base import SharedState
 from groxy.state.memory import MemoryState
-from groxy.state.redis import RedisState
 from groxy.store.database import Database
 from groxy.store.kept import KeptStore
 from groxy.store.replay import replaying_writer
@@ -428,7 +427,11 @@ async def _check_accounts(directory: Directory) -> None:
 
 def _state_of(settings: Settings) -> SharedState:
     url = settings.state.url.reveal()
-    return MemoryState() if url.startswith("memory:") else RedisState.connect(url)
+    if url.startswith("memory:"):
+        return MemoryState()
+    from groxy.state.redis import RedisState  # noqa: PLC0415 - 7 MB that one process does not need
+
+    return RedisState.connect(url)
 
 
 async def _drained(application: Application, grace_s: float) -> None:

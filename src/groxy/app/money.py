@@ -12,9 +12,8 @@ from groxy.ledger.trail import now_ms
 from groxy.policy.admission import Admission
 from groxy.routing.catalog import Catalog
 from groxy.settings import Settings
-from groxy.state._redis_server import RedisServer
 from groxy.state.gate_memory import MemoryGate
-from groxy.state.gate_redis import RedisGate
+from groxy.state.gates import Gate
 from groxy.store.database import Database
 from groxy.store.ledger import StoredBalances, balances_since
 from groxy.store.prices import load_prices
@@ -26,7 +25,7 @@ class Money:
 
     prices: PriceBook
     admission: Admission
-    gate: MemoryGate | RedisGate
+    gate: Gate
     database: Database
     _balances_at: int = 0
 
@@ -46,16 +45,22 @@ class Money:
         try:
             await self.gate.leave()
         finally:
-            if isinstance(self.gate, RedisGate):
-                await self.gate.close()
+            await self.gate.close()
 
 
 def money_of(settings: Settings, catalog: Catalog, database: Database, process: str) -> Money:
     """Return the parts of money; `process` is unique over all processes and starts of them."""
-    url = settings.state.url.reveal()
-    gate: MemoryGate | RedisGate = (
-        MemoryGate() if url.startswith("memory:") else RedisGate(RedisServer.connect(url), process)
-    )
+    gate = _gate_of(settings.state.url.reveal(), process)
     admission = Admission(gate, StoredBalances(database), now_ms=now_ms)
     prices = PriceBook(catalog.prices_of, catalog.price_names)
     return Money(prices=prices, admission=admission, gate=gate, database=database)
+
+
+def _gate_of(url: str, process: str) -> Gate:
+    if url.startswith("memory:"):
+        return MemoryGate()
+    # 7 MB that a gateway of one process does not need.
+    from groxy.state._redis_server import RedisServer  # noqa: PLC0415
+    from groxy.state.gate_redis import RedisGate  # noqa: PLC0415
+
+    return RedisGate(RedisServer.connect(url), process)

@@ -202,6 +202,9 @@ class MemoryGate:
     async def leave(self) -> None:
         """What a single process holds ends with it."""
 
+    async def close(self) -> None:
+        """Memory has no connections."""
+
     # ------------------------------------------------------------------------------------- scopes
 
     def _counts_of(self, name: str, piece: int) -> _Counts:

@@ -167,3 +167,15 @@ class Gate(Protocol):
     async def available(self, purse: str) -> tuple[int, int] | None:
         """Return what a purse has and what is held of it; None for an unknown one."""
         ...
+
+    async def heartbeat(self) -> None:
+        """Say that this process lives; several times a second."""
+        ...
+
+    async def leave(self) -> None:
+        """Give back all that this process holds; it must claim nothing after that."""
+        ...
+
+    async def close(self) -> None:
+        """Release what is held of connections; `leave` comes first."""
+        ...
