@@ -1,12 +1,14 @@
 """Lines for the books, with every field set to something of its own."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from groxy.store.database import Database
 from groxy.store.entries import AttemptEntry, RequestEntry
+from groxy.store.writing import EntryWriter, entry_writer
 
 
 def request_entry(request_id: str = "req_1", **changes: Any) -> RequestEntry:
@@ -80,3 +82,13 @@ def rows_of(file: Path, query: str) -> list[tuple[Any, ...]]:
     """Return what a query of ours, past all of Groxy's code, finds in a SQLite database."""
     with closing(sqlite3.connect(file)) as connection:
         return connection.execute(query).fetchall()
+
+
+@asynccontextmanager
+async def open_writer(database: Database) -> AsyncIterator[EntryWriter]:
+    """A writer that is closed at the end."""
+    writer = entry_writer(database)
+    try:
+        yield writer
+    finally:
+        await writer.close()

@@ -1,9 +1,7 @@
 import time
-from contextlib import asynccontextmanager
 
 import pytest
 
-from groxy.core.errors import GroxyError
 from groxy.core.ids import new_request_id
 from groxy.store import entries
 from groxy.store.database import Database
@@ -16,43 +14,15 @@ from groxy.store.entries import (
     request_of,
     search_requests,
 )
-from groxy.store.writing import Group, entry_writer
-from tests.store.rows import attempt_entry, request_entry
+from groxy.store.writing import Group
+from tests.store.rows import attempt_entry, open_writer, request_entry
 
 SQLITE = "sqlite+aiosqlite:///groxy.db"
 NEW_WORDS = ("reply_id", "app_title", "app_url", "finish_reason", "upstream_dialect", "route")
 
 
-@asynccontextmanager
-async def open_writer(database):
-    writer = entry_writer(database)
-    try:
-        yield writer
-    finally:
-        await writer.close()
-
-
-@pytest.fixture
-async def writer(database):
-    async with open_writer(database) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def sqlite(tmp_path):
-    opened = await Database.open(SQLITE, tmp_path)
-    yield opened
-    await opened.close()
-
-
 async def ids_of(database):
     return sorted(entry.id for entry in await last_requests(database, 100_000))
-
-
-async def error_of(written):
-    with pytest.raises(GroxyError) as caught:
-        await written
-    return caught.value
 
 
 # ------------------------------------------------------------------------------ there and back

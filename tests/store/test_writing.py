@@ -1,6 +1,5 @@
 import asyncio
 import sqlite3
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -16,32 +15,9 @@ from groxy.store.entries import (
 from groxy.store.kept import Kept, KeptRow, KeptStore
 from groxy.store.secrets import InstallationSecret
 from groxy.store.writing import Group, entry_writer
-from tests.store.rows import attempt_entry, locked, request_entry, rows_of
+from tests.store.rows import attempt_entry, locked, open_writer, request_entry, rows_of
 
 SQLITE = "sqlite+aiosqlite:///groxy.db"
-NEW_WORDS = ("reply_id", "app_title", "app_url", "finish_reason", "upstream_dialect", "route")
-
-
-@asynccontextmanager
-async def open_writer(database):
-    writer = entry_writer(database)
-    try:
-        yield writer
-    finally:
-        await writer.close()
-
-
-@pytest.fixture
-async def writer(database):
-    async with open_writer(database) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def sqlite(tmp_path):
-    opened = await Database.open(SQLITE, tmp_path)
-    yield opened
-    await opened.close()
 
 
 async def ids_of(database):
