@@ -3,12 +3,11 @@ from hypothesis import given, strategies as st
 
 from groxy.admin.price_shapes import (
     RatesGiven,
-    moment_text,
-    read_moment,
     read_rates,
     told_rates,
 )
 from groxy.core.errors import GroxyError
+from groxy.core.moments import moment_text, read_moment
 from groxy.core.money import TICKS_PER_USD, MediaPrice, Price, TokenPrice
 from groxy.store.prices import MAX_RATE_USD
 
@@ -46,17 +45,17 @@ def test_what_is_told_of_prices_can_be_sent_again_as_it_is(priced):
     ],
 )
 def test_a_moment_is_read_to_the_millisecond_and_never_too_early(text, at_ms):
-    assert read_moment(text, "effective") == at_ms
+    assert read_moment(text, "effective", rounds_up=True) == at_ms
 
 
 @pytest.mark.parametrize("text", ["", "now", "2026-12-01", "2026-12-01T00:00:00", "1e12", "٢"])
 def test_what_is_no_moment_is_refused_by_its_field(text):
     with pytest.raises(GroxyError) as refused:
-        read_moment(text, "effective")
+        read_moment(text, "effective", rounds_up=True)
 
     assert refused.value.param == "effective"
 
 
 @given(st.integers(0, 253_402_300_799_999))
 def test_a_moment_that_is_told_can_be_read_again(at_ms):
-    assert read_moment(moment_text(at_ms), "effective") == at_ms
+    assert read_moment(moment_text(at_ms), "effective", rounds_up=True) == at_ms

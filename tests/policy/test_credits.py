@@ -6,10 +6,10 @@ from hypothesis import given, strategies as st
 
 from groxy.core.amounts import usd_text
 from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.moments import moment_text
 from groxy.policy.credits import (
     csv_head,
     csv_rows,
-    moment_text,
     plain_cell,
     read_moment_ms,
     read_signed_usd,

@@ -20,12 +20,12 @@ from groxy.admin.shapes import Given, Success, Told
 from groxy.admin.token_shapes import refused
 from groxy.core.amounts import read_usd, usd_text
 from groxy.core.ids import new_id
+from groxy.core.moments import moment_text
 from groxy.observe.logs import get_logger
 from groxy.policy.credits import (
     csv_head,
     csv_rows,
     exact,
-    moment_text,
     read_moment_ms,
     read_signed_usd,
     read_span,

@@ -4,9 +4,7 @@ In: `RatesGiven`. Out: prices of `core/money.py`, and the way back. Every number
 that no price can be, is refused with the name of its field.
 """
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -18,10 +16,6 @@ from groxy.core.money import MediaPrice, Price, TokenPrice
 from groxy.store.prices import MAX_LONG_FROM_TOKENS, MAX_RATE_USD, MAX_ROWS
 
 _MILLION = "US dollars per million tokens."
-_RFC_3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
-)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Usd = Annotated[Any, Field(examples=["2.00"], description=_MILLION)]
 """Text or a number; `read_usd` refuses everything else."""
@@ -170,27 +164,3 @@ def _told_tokens(rates: TokenPrice) -> dict[str, Any]:
         "output": usd_text(rates.output),
         "reasoning": None if rates.reasoning is None else usd_text(rates.reasoning),
     }
-
-
-def read_moment(text: str, param: str) -> int:
-    """Return a moment of RFC 3339 in unix milliseconds; raise BAD_REQUEST that names `param`.
-
-    What is finer than a millisecond is rounded up, so that the moment is not before the one meant.
-    """
-    found = _RFC_3339.fullmatch(text)
-    try:
-        if found is None:
-            raise ValueError
-        day, clock, fraction, zone = found.groups(default="")
-        zone = "+00:00" if zone in "Zz" else zone
-        since = datetime.fromisoformat(f"{day}T{clock}{zone}") - _EPOCH
-    except (ValueError, OverflowError):
-        message = f"`{param}` must be a moment with its time zone, such as 2026-12-01T00:00:00Z."
-        raise refused(message, param=param) from None
-    return (since.days * 86_400 + since.seconds) * 1000 - (-int(fraction.ljust(9, "0")) // 10**6)
-
-
-def moment_text(at_ms: int) -> str:
-    """Return unix milliseconds as RFC 3339, exactly: `2026-12-01T00:00:00.000Z`."""
-    seconds, rest_ms = divmod(at_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest_ms:03d}Z"

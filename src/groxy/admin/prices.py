@@ -18,13 +18,12 @@ from groxy.admin.price_preview import Drift, Plans, Preview, drift_of, preview_o
 from groxy.admin.price_shapes import (
     RatesGiven,
     RatesTold,
-    moment_text,
-    read_moment,
     read_rates,
     told_rates,
 )
 from groxy.admin.shapes import Given, Told
 from groxy.admin.token_shapes import refused
+from groxy.core.moments import moment_text, read_moment
 from groxy.core.money import MediaPrice, Price
 from groxy.ledger.prices import PriceBook
 from groxy.store.plans import list_plans
@@ -212,7 +211,7 @@ async def _read(
     check_rates(price, media)
     effective_ms = None
     if given.effective is not None:
-        effective_ms = read_moment(given.effective, "effective")
+        effective_ms = read_moment(given.effective, "effective", rounds_up=True)
         check_moment(effective_ms, _now_ms())
     await _refresh(desk)
     if price is not None and "long" not in given.rates.model_fields_set:

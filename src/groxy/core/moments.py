@@ -15,10 +15,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_CHARS = 64
 
 
-def read_moment(text: str, param: str) -> int:
+def read_moment(text: str, param: str, *, rounds_up: bool = False) -> int:
     """Return a moment in unix milliseconds; raise BAD_REQUEST that names `param`.
 
-    What is finer than a millisecond is left out.
+    What is finer than a millisecond is left out, or with `rounds_up` made a whole one, where the
+    moment must not be before the one meant.
     """
     found = _RFC_3339.fullmatch(text) if len(text) <= _MAX_CHARS else None
     try:
@@ -30,7 +31,9 @@ def read_moment(text: str, param: str) -> int:
     except (ValueError, OverflowError):
         message = f"`{param}` must be a moment with its time zone, such as 2026-12-01T00:00:00Z."
         raise GroxyError(ErrorKind.BAD_REQUEST, message, param=param) from None
-    return since // timedelta(seconds=1) * 1000 + int(fraction.ljust(3, "0")[:3])
+    nanos = int(fraction.ljust(9, "0"))
+    millis = -(-nanos // 10**6) if rounds_up else nanos // 10**6
+    return since // timedelta(seconds=1) * 1000 + millis
 
 
 def moment_text(at_ms: int) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from groxy.core.amounts import read_usd, usd_text
 from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.moments import moment_text
 from groxy.state.gates import Answer, Claim, Scope, Verdict
 from groxy.store.statements import Line, Span
 
@@ -78,12 +79,6 @@ def read_moment_ms(text: str, param: str) -> int:
     if found is None:
         raise _no_moment(param)
     return found
-
-
-def moment_text(at_ms: int) -> str:
-    """Return a moment as RFC 3339 with milliseconds: `2026-11-25T21:39:33.000Z`."""
-    at = datetime.fromtimestamp(at_ms / 1000, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from groxy.store import tables
 from groxy.store.database import Database, storable
-from groxy.store.keys import MAX_PAGE, KeyRole, StoredKey, _key as key_of
+from groxy.store.keys import MAX_PAGE, KeyRole, StoredKey, key_of
 
 _keys = tables.keys.c
 _PROVISIONING = '"is_provisioning":true'

@@ -187,7 +187,7 @@ async def list_keys(database: Database) -> list[StoredKey]:
     """Return every key, revoked ones too, oldest first."""
     query = sa.select(tables.keys).order_by(_keys.created_ms, _keys.id)
     async with database.transaction() as connection:
-        return [_key(row) for row in (await connection.execute(query)).mappings()]
+        return [key_of(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def keys_of(
@@ -216,7 +216,7 @@ async def keys_of(
         query = query.where(_keys.disabled_ms.is_(None))
     query = query.order_by(_keys.created_ms, _keys.id).limit(min(max(limit, 1), MAX_PAGE))
     async with database.transaction() as connection:
-        return [_key(row) for row in (await connection.execute(query)).mappings()]
+        return [key_of(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def keys_since(database: Database, revision: int) -> KeyNews:
@@ -227,7 +227,7 @@ async def keys_since(database: Database, revision: int) -> KeyNews:
     def take(row: sa.RowMapping) -> None:
         try:
             if row["revoked_ms"] is None:
-                keys.append(_key(row))
+                keys.append(key_of(row))
             else:
                 gone.append(row["id"])
         except (msgspec.MsgspecError, ValueError):
@@ -282,7 +282,7 @@ async def _change(
     row = (await connection.execute(change.returning(tables.keys))).mappings().first()
     if row is None:
         raise _no_such_key(key_id)
-    return _key(row)
+    return key_of(row)
 
 
 async def _read(connection: AsyncConnection, key_id: str, user_id: str | None) -> StoredKey:
@@ -290,7 +290,7 @@ async def _read(connection: AsyncConnection, key_id: str, user_id: str | None) -
     row = (await connection.execute(query)).mappings().first()
     if row is None:
         raise _no_such_key(key_id)
-    return _key(row)
+    return key_of(row)
 
 
 def _no_such_key(key_id: str) -> GroxyError:
@@ -347,7 +347,8 @@ def _row(key: StoredKey) -> dict[str, Any]:
     return row | {"role": key.role.value, "terms": _written(key.grant)}
 
 
-def _key(row: sa.RowMapping) -> StoredKey:
+def key_of(row: sa.RowMapping) -> StoredKey:
+    """Return the key of a row."""
     # Most keys have no grant: they share the one that permits all.
     terms = row["terms"]
     return StoredKey(
