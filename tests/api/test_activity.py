@@ -1,5 +1,7 @@
 """What callers are told of their own usage."""
 
+import asyncio
+import time
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -11,7 +13,6 @@ from groxy.store.counts import DAY_SUMS
 from tests.api.household import household
 from tests.inprocess import KEY
 
-TODAY = datetime.now(UTC).date()
 NO_SUMS = dict.fromkeys(DAY_SUMS, 0)
 
 
@@ -21,9 +22,17 @@ async def house(tmp_path):
         yield it
 
 
-async def fill(house, *lines):
+@pytest.fixture
+async def today():
+    """Return the day that it is, and that it stays for as long as a test takes."""
+    left_s = 86_400 - time.time() % 86_400
+    await asyncio.sleep(left_s if left_s < 10 else 0)
+    return datetime.now(UTC).date()
+
+
+async def fill(house, today, *lines):
     rows = [
-        {"day": number_of(TODAY), "user_id": "", "key_id": "k", "model": "grok-4", "app": ""}
+        {"day": number_of(today), "user_id": "", "key_id": "k", "model": "grok-4", "app": ""}
         | NO_SUMS
         | line
         for line in lines
@@ -32,11 +41,12 @@ async def fill(house, *lines):
         await connection.execute(sa.insert(tables.usage_days), rows)
 
 
-async def test_a_key_sees_what_all_keys_of_its_user_used(house):
+async def test_a_key_sees_what_all_keys_of_its_user_used(house, today):
     secret, key = await house.key(house.ada.id)
     used = {"requests": 1, "charge_ticks": 5, "cost_ticks": 1, "input_tokens": 10}
     await fill(
         house,
+        today,
         {"user_id": house.ada.id, "key_id": key.id} | used,
         {"user_id": house.ada.id, "key_id": "another"} | used,
         {"user_id": house.bob.id, "key_id": "bobs"} | used,
@@ -45,33 +55,33 @@ async def test_a_key_sees_what_all_keys_of_its_user_used(house):
     for asked_with in (secret, await house.session(house.ada)):
         (row,) = (await house.ask("GET", "/v1/activity", key=asked_with)).json["data"]
 
-        assert (row["date"], row["model"]) == (TODAY.isoformat(), "grok-4")
+        assert (row["date"], row["model"]) == (today.isoformat(), "grok-4")
         assert (row["requests"], row["prompt_tokens"]) == (3, 30)
 
 
-async def test_amounts_are_exact_decimals(house):
+async def test_amounts_are_exact_decimals(house, today):
     secret, _ = await house.key(house.ada.id)
     ticks = 2**53 + 1
-    await fill(house, {"user_id": house.ada.id, "charge_ticks": ticks, "cost_ticks": 9})
+    await fill(house, today, {"user_id": house.ada.id, "charge_ticks": ticks, "cost_ticks": 9})
 
     body = (await house.ask("GET", "/api/v1/activity", key=secret)).body
 
     assert b'"usage":900719.9254740993,' in body
 
 
-async def test_a_key_of_nobody_sees_its_own_cost_alone(house):
+async def test_a_key_of_nobody_sees_its_own_cost_alone(house, today):
     _, key = await house.key("")
-    await fill(house, {"key_id": "settings-1", "cost_ticks": 10**10}, {"key_id": key.id})
+    await fill(house, today, {"key_id": "settings-1", "cost_ticks": 10**10}, {"key_id": key.id})
 
     (row,) = (await house.ask("GET", "/v1/activity", key=KEY)).json["data"]
 
     assert (row["usage"], row["byok_usage_inference"]) == (1, 0)
 
 
-async def test_the_newest_of_30_days_come_first_and_older_ones_never(house):
+async def test_the_newest_of_30_days_come_first_and_older_ones_never(house, today):
     secret, _ = await house.key(house.ada.id)
-    days = [TODAY - timedelta(days=back) for back in (0, 1, 29, 30)]
-    await fill(house, *({"user_id": house.ada.id, "day": number_of(day)} for day in days))
+    days = [today - timedelta(days=back) for back in (0, 1, 29, 30)]
+    await fill(house, today, *({"user_id": house.ada.id, "day": number_of(day)} for day in days))
 
     rows = (await house.ask("GET", "/v1/activity", key=secret)).json["data"]
     one = (await house.ask("GET", "/v1/activity", key=secret, query=f"date={days[1]}")).json["data"]
@@ -80,9 +90,9 @@ async def test_the_newest_of_30_days_come_first_and_older_ones_never(house):
     assert [row["date"] for row in one] == [days[1].isoformat()]
 
 
-async def test_what_failed_before_any_attempt_is_no_model(house):
+async def test_what_failed_before_any_attempt_is_no_model(house, today):
     secret, _ = await house.key(house.ada.id)
-    await fill(house, {"user_id": house.ada.id, "model": "", "requests": 4, "errors": 4})
+    await fill(house, today, {"user_id": house.ada.id, "model": "", "requests": 4, "errors": 4})
 
     assert (await house.ask("GET", "/v1/activity", key=secret)).json == {"data": []}
 
