@@ -40,6 +40,7 @@ from tests.store.races import run_at_once
 from tests.store.rows import locked, rows_of
 
 SQLITE = "sqlite+aiosqlite:///groxy.db"
+pytestmark = pytest.mark.usefixtures("migrations")
 MIGRATIONS = Path(module.__file__).parent / "migrations"
 
 
