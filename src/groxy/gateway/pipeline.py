@@ -89,6 +89,9 @@ class _Answer:
         finally:
             await self._settle(last_bytes)
         await self._finish(last_bytes)
+        # Both know this object, the error by its traceback. Such a circle leaves all of a request
+        # to the garbage collector, which took a fifth of the CPU time.
+        self._tries = self._error = None
 
     def _decode(self) -> Asked:
         self._trail.request_sha256 = hashlib.sha256(self._call.body).digest()

@@ -83,7 +83,18 @@ class Rounds:
     async def _follow(self, plan: Plan, ask: Ask[T], is_final: Callable[[], bool]) -> T:
         """Ask the candidates of a plan, one after the other."""
         failures: list[GroxyError] = []
-        candidates = list(plan.candidates)
+        try:
+            return await self._ask_each(list(plan.candidates), ask, is_final, failures)
+        finally:
+            failures.clear()  # What they were raised through has this list, in a circle.
+
+    async def _ask_each(
+        self,
+        candidates: list[Candidate],
+        ask: Ask[T],
+        is_final: Callable[[], bool],
+        failures: list[GroxyError],
+    ) -> T:
         rotation = self._means.limits.rotation
         while candidates:
             candidate = candidates.pop(0)

@@ -104,6 +104,7 @@ class Vigil:
         for task in (self._watch, self._comment):
             if task is not None and not task.done():
                 task.cancel()
+        self._break_silence = None  # It knows who has this object, in a circle.
 
     async def attempt(self, work: Coroutine[None, None, T]) -> T:
         """Run one attempt; it ends with the error when a deadline passes or the client leaves."""
