@@ -15,7 +15,7 @@ from groxy.store.database import Database
 from groxy.store.entries import last_requests
 from groxy.store.keys import KeyRole, create_key, revoke_key
 from groxy.store.secrets import InstallationSecret
-from tests.inprocess import application, ask
+from tests.inprocess import KEY, application, ask
 
 URL = "sqlite+aiosqlite:///groxy.db"
 
@@ -336,3 +336,23 @@ async def test_an_asgi_server_may_send_a_body_in_any_pieces(tmp_path):
         await app(scope, receive, send)
 
     assert sent[0]["status"] == 200
+
+
+async def test_who_waits_for_a_client_that_has_gone_is_ended_with_the_grace(tmp_path):
+    async with application(tmp_path) as app:
+        headers = [(b"authorization", f"Bearer {KEY}".encode())]
+        scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/v1/chat/completions"}
+        scope |= {"root_path": "", "query_string": b"", "headers": headers}
+
+        async def silence() -> Any:
+            await asyncio.Event().wait()
+
+        waiting = asyncio.ensure_future(app(scope, silence, lambda _: asyncio.sleep(0)))
+        await asyncio.sleep(0.05)
+        assert len(app.open_requests) == 1
+
+        async with asyncio.timeout(5):
+            await app.drain(0.1)
+
+        assert not app.open_requests
+        await asyncio.wait([waiting])

@@ -1,3 +1,4 @@
+import asyncio
 import io
 import json
 import logging
@@ -5,6 +6,7 @@ import subprocess
 import sys
 from contextlib import redirect_stderr
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import structlog
@@ -342,3 +344,86 @@ def test_the_standard_librarys_logging_is_left_as_it_was():
     console(lambda log: log.info("x"))
 
     assert (logging.getLogger().handlers, logging.getLogger().level) == before
+
+
+# --------------------------------------------------------------------------------- requests
+
+
+def line_of(number: int, **more) -> logs.RequestLine:
+    """Return the line of a request whose id is its number."""
+    fields: dict[str, Any] = {
+        "request": f"req_{number}",
+        "key": "key_1",
+        "dialect": "chat",
+        "stream": False,
+        "model": "grok-4.3",
+        "served": "grok-4.3",
+        "account": "acc_1",
+        "attempts": 1,
+        "outcome": "ok",
+        "input_tokens": 5,
+        "output_tokens": 7,
+        "ms": 1.25,
+    }
+    return logs.RequestLine(**fields | more)
+
+
+def test_a_request_is_one_line_without_keys(logged):
+    logs.log_request(line_of(1, model="grok " + KEYS["xAI's"]))
+
+    (line,) = logged()
+    assert (line["event"], line["level"], line["part"]) == ("request", "info", "gateway")
+    assert (line["request"], line["model"], line["ms"]) == ("req_1", "grok *****", 1.25)
+
+
+async def test_lines_of_requests_are_there_a_tenth_of_a_second_later(logged):
+    logs.log_request(line_of(1))
+    logs.log_request(line_of(2))
+    at_once = logged()
+    await asyncio.sleep(0.2)
+
+    assert at_once == []
+    assert [line["request"] for line in logged()] == ["req_1", "req_2"]
+
+
+async def test_lines_keep_their_order(log, logged):
+    logs.log_request(line_of(1))
+    log.warning("between", request="req_2")
+    logs.log_request(line_of(3))
+    await asyncio.sleep(0.2)
+
+    assert [line["request"] for line in logged()] == ["req_1", "req_2", "req_3"]
+
+
+async def test_many_lines_are_written_in_whole_ones_that_a_pipe_takes_as_one_piece():
+    class Pipe(io.BytesIO):
+        def write(self, piece: Any) -> int:
+            pieces.append(piece)
+            return len(piece)
+
+    pieces: list[bytes] = []
+    lines = logs._Lines(Pipe())
+    for number in range(100):
+        lines.add(b"%d %s\n" % (number, b"x" * 100))
+    lines.drain()
+
+    assert b"".join(pieces).split() == [
+        word for number in range(100) for word in (b"%d" % number, b"x" * 100)
+    ]
+    assert all(piece.endswith(b"\n") and len(piece) <= 4096 for piece in pieces)
+    assert len(pieces) < 5
+
+
+async def test_what_waits_at_the_end_is_written():
+    code = (
+        "import asyncio\nfrom groxy.observe import logs\n"
+        "async def main():\n"
+        "    logs.configure(level='info', form='json')\n"
+        "    logs.log_request(logs.RequestLine(request='req_1', key='', dialect='', stream=False, "
+        "model='', served='', account='', attempts=0, outcome='', input_tokens=0, "
+        "output_tokens=0, ms=0))\n"
+        "asyncio.run(main())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+    assert json.loads(ended.stderr)["request"] == "req_1"

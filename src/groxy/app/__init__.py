@@ -138,6 +138,14 @@ class Application:
         for task in self.open_requests:
             task.cancel()
 
+    async def drain(self, grace_s: float) -> None:
+        """Wait until no request is open; end those that still are when the grace is over."""
+        if self.open_requests:
+            await asyncio.wait(self.open_requests, timeout=grace_s)
+            self.end_open_requests()
+        if self.open_requests:
+            await asyncio.wait(self.open_requests, timeout=_SETTLE_S)
+
     async def load_changes(self) -> None:
         """Put in force what another process changed since it was loaded: the command line, say."""
         await self.loader.load_changes()
@@ -176,7 +184,7 @@ async def running(
             beside = [tasks.create_task(work) for work in works]
             try:
                 yield application
-                await _drained(application, settings.server.shutdown_grace_s)
+                await application.drain(settings.server.shutdown_grace_s)
             finally:
                 for task in beside:
                     task.cancel()
@@ -432,12 +440,3 @@ def _state_of(settings: Settings) -> SharedState:
     from groxy.state.redis import RedisState  # noqa: PLC0415 - 7 MB that one process does not need
 
     return RedisState.connect(url)
-
-
-async def _drained(application: Application, grace_s: float) -> None:
-    """Wait until no request is open; end those that still are when the grace is over."""
-    if application.open_requests:
-        await asyncio.wait(application.open_requests, timeout=grace_s)
-        application.end_open_requests()
-    if application.open_requests:
-        await asyncio.wait(application.open_requests, timeout=_SETTLE_S)

@@ -36,6 +36,10 @@ _NAMED = 8
 """Accounts that the banner names."""
 _GOODBYE_S = 2.0
 """For telling clients that their requests are ended."""
+_ENTER_S = 1.0
+"""For entering in the books what a client did not wait for. Once the server has gone, who still
+waits for a client's bytes would wait for ever: granian 2.8 does not tell of one who left just then.
+"""
 _MAX_OPEN = 1_000_000
 """Granian's own bound on open requests; accounts and keys have bounds of their own."""
 
@@ -83,6 +87,7 @@ async def _serve_here(loaded: Loaded) -> None:
             grace_s=settings.server.shutdown_grace_s,
             end_open_requests=application.end_open_requests,
         )
+        await application.drain(_ENTER_S)
 
 
 def calm_garbage_collection() -> None:
