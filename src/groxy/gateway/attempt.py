@@ -21,7 +21,7 @@ from groxy.dialects._base import Asked, Dialect, EmbeddedError, StreamRelay, Tal
 from groxy.gateway.budget import Budget
 from groxy.gateway.lanes import Lane, Lanes
 from groxy.gateway.rounds import read_refusal
-from groxy.ledger.costs import BY_UPSTREAM, attempt_cost, list_cost
+from groxy.ledger.costs import BY_CATALOG, BY_UPSTREAM, attempt_cost, list_cost
 from groxy.ledger.prices import Tariff
 from groxy.ledger.trail import NOTHING, OK, Attempt
 from groxy.routing.router import Candidate
@@ -277,7 +277,11 @@ class AttemptRun:
         attempt.cost_ticks, attempt.cost_source = attempt_cost(
             usage, price, is_cached=self._is_cached
         )
-        attempt.list_ticks = list_cost(usage, price, is_cached=self._is_cached) or 0
+        attempt.list_ticks = (
+            attempt.cost_ticks
+            if attempt.cost_source == BY_CATALOG
+            else list_cost(usage, price, is_cached=self._is_cached) or 0
+        )
         if attempt.cost_source == BY_UPSTREAM and attempt.list_ticks and error is None:
             self.candidate.account.note_price(attempt.cost_ticks, attempt.list_ticks)
         return usage

@@ -50,6 +50,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NO_CHARGE = Charge()
+_COST = Kind.COST.value
 
 
 def sheet_of(
@@ -62,14 +63,19 @@ def sheet_of(
     kept: Sequence[KeptRow] = (),
 ) -> Sheet:
     """Return all that is to be entered of a request that has ended."""
-    request, attempts = trail.entries(outcome=outcome, status=status, is_owed=is_owed)
-    request = request._replace(user_id=charge.user_id, charge_ticks=charge.ticks)
+    request, attempts = trail.entries(
+        outcome=outcome,
+        status=status,
+        is_owed=is_owed,
+        user_id=charge.user_id,
+        charge_ticks=charge.ticks,
+    )
     at_ms = now_ms()
     entries = [
         Entry(
             f"{trail.request_id}.{attempt.number}",
             at_ms,
-            Kind.COST.value,
+            _COST,
             COSTS,
             upstream_side(attempt.account_id),
             attempt.cost_ticks,

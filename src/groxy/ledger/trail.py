@@ -149,9 +149,15 @@ class Trail:
         return attempt
 
     def entries(
-        self, *, outcome: str, status: int, is_owed: bool
+        self,
+        *,
+        outcome: str,
+        status: int,
+        is_owed: bool,
+        user_id: str = "",
+        charge_ticks: int = 0,
     ) -> tuple[RequestEntry, list[AttemptEntry]]:
-        """Return the lines for the books, now that the request has ended."""
+        """Return the lines for the books, now that the request has ended and is charged for."""
         last = self.last
         usage = last.usage if last and is_owed else NOTHING
         first_event = last.first_event if last else 0.0
@@ -182,11 +188,13 @@ class Trail:
             _bounded(self.finish_reason, _MAX_FINISH_REASON),
             _bounded(self.upstream_dialect, _MAX_DIALECT),
             _bounded(_encoded(self.route), _MAX_ROUTE),
-            held_ticks=self.held_ticks,
-            price_version=self.price_version,
-            is_cut=self.is_cut,
-            request_sha256=self.request_sha256,
-            reply_sha256=self.reply_sha256,
+            user_id,
+            charge_ticks,
+            self.held_ticks,
+            self.price_version,
+            self.is_cut,
+            self.request_sha256,
+            self.reply_sha256,
         )
         return entry, [attempt.entry(self.request_id) for attempt in self.attempts]
 
@@ -201,6 +209,8 @@ def _bounded(name: str, length: int = _MAX_NAME) -> str:
     PostgreSQL takes no NUL and no driver half a character, and one line that is refused would take
     its whole group with it.
     """
+    if len(name) <= length and name.isascii() and name.isprintable():
+        return name  # nearly always
     name = name[:length].replace("\0", "\N{REPLACEMENT CHARACTER}")
     return name if name.isascii() else name.encode(errors="replace").decode()
 

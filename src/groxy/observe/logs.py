@@ -7,10 +7,12 @@ raises: a request must not fail because nobody reads of it.
 
 import asyncio
 import atexit
+import functools
 import logging
 import re
 import sys
 import threading
+import time
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -103,13 +105,24 @@ def log_request(line: RequestLine) -> None:
         get_logger(line.part).info(line.event, **fields)
         return
     line.model = _masked(line.model)
-    line.timestamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    line.timestamp = _timestamp()
     try:
         written = encode(line)
     except ValueError:  # half a character
         line.model = _writable(line.model)
         written = encode(line)
     _direct.add(written + b"\n")
+
+
+@functools.lru_cache(maxsize=4)
+def _second(at_s: int) -> str:
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%S}"
+
+
+def _timestamp() -> str:
+    """Return now as structlog's own lines have it."""
+    at_s, at_us = divmod(time.time_ns() // 1000, 1_000_000)
+    return f"{_second(at_s)}.{at_us:06d}Z"
 
 
 def get_logger(name: str) -> Logger:

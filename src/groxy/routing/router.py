@@ -121,6 +121,7 @@ class Router:
         """Whether conversations stay at the account that served them."""
         self.affinity = Affinity()
         self._able: dict[_Key, _Able] = {}
+        self._named: dict[str, SuffixedName] = {}
         self._remembered = 0
         self._generation = -1
         self._names: Names | None = None
@@ -313,8 +314,7 @@ class Router:
         return unserved(asked, model, wanted.carriers)
 
     def _able_for(self, asked: str, wanted: Wanted) -> _Able:
-        if self._generation != self._directory.generation or len(self._able) > _MAX_NAMES:
-            self._forget()
+        self._refresh()
         wished = wanted.preferences
         # Hashing preferences takes longer than all the rest, and most requests have none.
         key = (asked, wanted.carriers, wanted.has_tools, None if wished is NONE else wished)
@@ -328,8 +328,18 @@ class Router:
                 self._remembered += able.count if is_new else 0
         return able
 
+    def _refresh(self) -> None:
+        """Forget what is remembered, where that is not true any more or too much."""
+        if (
+            self._generation != self._directory.generation
+            or len(self._able) > _MAX_NAMES
+            or len(self._named) > _MAX_NAMES
+        ):
+            self._forget()
+
     def _forget(self) -> None:
         self._able.clear()
+        self._named.clear()
         self._remembered = 0
         self._names = None
         self._generation = self._directory.generation
@@ -357,6 +367,15 @@ class Router:
 
     def _read(self, asked: str) -> SuffixedName:
         """Return a name free of aliases, and of suffixes where they are no part of a name."""
+        self._refresh()
+        read = self._named.get(asked)
+        if read is None:
+            read = self._read_anew(asked)
+            if len(asked) <= _MAX_NAME_CHARS:
+                self._named[asked] = read
+        return read
+
+    def _read_anew(self, asked: str) -> SuffixedName:
         named = read_suffixes(asked)
         if not named.suffix or self._is_known(asked):
             return SuffixedName(self._catalog.resolve(asked))
