@@ -5,8 +5,9 @@ A reply is `Started`, then deltas of any number of choices, then one `Finished` 
 fold of its events.
 """
 
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from groxy.core.errors import GroxyError
 from groxy.core.usage import Usage
@@ -21,8 +22,7 @@ class FinishReason(Enum):
     CONTENT_FILTER = "content_filter"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
+class Started(msgspec.Struct, frozen=True, kw_only=True):
     """The reply begins; `model_served` is the upstream's own word for the model."""
 
     reply_id: str
@@ -31,24 +31,21 @@ class Started:
     """Unix seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextDelta:
+class TextDelta(msgspec.Struct, frozen=True, kw_only=True):
     """More of the answer."""
 
     text: str
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReasoningDelta:
+class ReasoningDelta(msgspec.Struct, frozen=True, kw_only=True):
     """More of the thoughts."""
 
     text: str
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReasoningSealed:
+class ReasoningSealed(msgspec.Struct, frozen=True, kw_only=True):
     """The thoughts so far in the upstream's own sealed form: opaque, to be sent back unread.
 
     xAI's `encrypted_content`, Anthropic's `signature`, OpenRouter's `reasoning.encrypted`. It comes
@@ -60,8 +57,7 @@ class ReasoningSealed:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cited:
+class Cited(msgspec.Struct, frozen=True, kw_only=True):
     """A source of the answer's text; `start` and `end` are characters of the text so far."""
 
     url: str
@@ -71,8 +67,7 @@ class Cited:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCallDelta:
+class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
     """More of a tool call: the first one of a call has its id and name, all carry arguments."""
 
     index: int
@@ -82,15 +77,13 @@ class ToolCallDelta:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageReported:
+class UsageReported(msgspec.Struct, frozen=True, kw_only=True):
     """Usage so far; a later report replaces an earlier one, they never add up."""
 
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
     """A choice is complete."""
 
     reason: FinishReason
@@ -99,8 +92,7 @@ class Finished:
     """The stop text that ended it, where that is known."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True, kw_only=True):
     """The reply broke off; nothing follows."""
 
     error: GroxyError

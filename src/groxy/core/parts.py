@@ -1,25 +1,22 @@
 """Parts: what a message is made of, whatever dialect it came in."""
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
+class Text(msgspec.Struct, frozen=True, kw_only=True):
     """Plain text."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
+class Image(msgspec.Struct, frozen=True, kw_only=True):
     """A picture, by URL or data URI; `detail` is low, high or auto."""
 
     url: str
     detail: str = "auto"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class File(msgspec.Struct, frozen=True, kw_only=True):
     """A document, by its id at the upstream or by URL or data URI."""
 
     file_id: str = ""
@@ -27,8 +24,7 @@ class File:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reasoning:
+class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
     """What a model thought before it answered; `encrypted` is opaque and goes back unread."""
 
     text: str
@@ -37,8 +33,7 @@ class Reasoning:
     """The id of the Responses item it was, where it was one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCall:
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call the model wants made; `arguments` is the JSON text as the model wrote it."""
 
     call_id: str
@@ -46,8 +41,7 @@ class ToolCall:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolResult:
+class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a call returned: text, and pictures where the caller's dialect has them."""
 
     call_id: str

@@ -1,7 +1,8 @@
 """The canonical request: what a caller asked, freed of the dialect it was asked in."""
 
-from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 from groxy.core.parts import File, Image, Part, Reasoning, Text, ToolCall, ToolResult
 
@@ -15,8 +16,7 @@ class Role(Enum):
     TOOL = "tool"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One turn of a conversation."""
 
     role: Role
@@ -24,8 +24,7 @@ class Message:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tool:
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """A function that the model may call; `parameters` is its JSON Schema as JSON text."""
 
     name: str
@@ -34,8 +33,7 @@ class Tool:
     strict: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerTool:
+class ServerTool(msgspec.Struct, frozen=True, kw_only=True):
     """A tool that the upstream runs itself, such as `web_search`, in the words of Responses."""
 
     kind: str
@@ -59,8 +57,7 @@ class OutputForm(Enum):
     SCHEMA = "json_schema"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How to answer. None means: not asked for, the upstream's default applies."""
 
     max_output_tokens: int | None = None
@@ -89,15 +86,14 @@ class Options:
     """Where the caller's dialect says all this of the output, for errors that name it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A whole request in canonical form."""
 
     model: str
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
     server_tools: tuple[ServerTool, ...] = ()
-    options: Options = field(default_factory=Options)
+    options: Options = msgspec.field(default_factory=Options)
     left_out: tuple[str, ...] = ()
     """What the caller's body held beyond this form, by field name: it cannot cross dialects."""
 

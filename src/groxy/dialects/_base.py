@@ -10,10 +10,12 @@ Two lanes. The same dialect on both sides: bytes are relayed and only mended (`o
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
 from typing import Protocol
+
+import msgspec
 
 from groxy.core.errors import GroxyError
 from groxy.core.events import Event
@@ -23,8 +25,7 @@ from groxy.core.usage import Usage
 from groxy.wire.json import Fields
 
 
-@dataclass(slots=True, kw_only=True)
-class Asked:
+class Asked(msgspec.Struct, kw_only=True):
     """A caller's request, checked, and decoded one level deep."""
 
     model: str
@@ -57,8 +58,7 @@ class Asked:
     """The most that the caller wants to pay; it said so in `max_cost`, which `fields` has not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputBound:
+class OutputBound(msgspec.Struct, frozen=True, kw_only=True):
     """What bounds the cost of a reply, as its request says it."""
 
     choices: int = 1
@@ -112,8 +112,7 @@ class Counting(Enum):
     """Reasoning stands beside output tokens, as xAI's own API tells it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """What a reply needs beside its events."""
 
     reply_id: str
@@ -125,20 +124,19 @@ class Frame:
     counting: Counting = Counting.OPENAI
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(msgspec.Struct):
     """What is known of a reply so far; filled by a relay, read by the books."""
 
     reply_id: str = ""
     model_served: str = ""
     finish_reason: str = ""
     has_output: bool = False
-    output: list[str] = field(default_factory=list)
+    output: list[str] = msgspec.field(default_factory=list)
     """The text produced, for counting when the upstream reports no usage."""
-    called: list[str] = field(default_factory=list)
+    called: list[str] = msgspec.field(default_factory=list)
     """Names of the tools called."""
-    call_ids: list[str] = field(default_factory=list)
-    sealed: list[str] = field(default_factory=list)
+    call_ids: list[str] = msgspec.field(default_factory=list)
+    sealed: list[str] = msgspec.field(default_factory=list)
     """Sealed thoughts, in order: what a later turn of a tool loop must send back."""
 
 

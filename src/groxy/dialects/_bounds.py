@@ -5,11 +5,11 @@ were checked, and requests with a lower bound. Must not know prices, nor which f
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Raw
+from msgspec.structs import replace
 
 from groxy.core.amounts import read_usd
 from groxy.core.errors import ErrorKind, GroxyError

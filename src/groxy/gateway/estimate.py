@@ -12,6 +12,7 @@ setting's `default_output_tokens`, and a purse that has less for as many as it c
 from typing import cast
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.grants import PlanGrant
@@ -56,10 +57,18 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     plan: PlanGrant
     max_ticks: int | None = None
     """What the caller is willing to pay at most."""
+    most_ticks: int = -1
+    """The most that the request may be charged, with all its output; worked out here."""
+
+    def __post_init__(self) -> None:
+        """Work out what is asked for again and again."""
+        force_setattr(self, "most_ticks", self._ticks(self.output_tokens))
 
     def ticks(self, output_tokens: int | None = None) -> int:
         """Return the most that the request may be charged, with so much output."""
-        output = self.output_tokens if output_tokens is None else output_tokens
+        return self.most_ticks if output_tokens is None else self._ticks(output_tokens)
+
+    def _ticks(self, output: int) -> int:
         bounds = [
             upper_bound(
                 price,

@@ -7,8 +7,9 @@ upstream; what it may fetch are the pictures that an upstream cannot fetch itsel
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Protocol, cast
+
+from msgspec.structs import replace
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.parts import File, Image, Part, Reasoning, ToolCall, ToolResult

@@ -6,7 +6,6 @@ in their own entries, at the operator's expense.
 """
 
 import time
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -31,16 +30,15 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@dataclass(slots=True, kw_only=True)
-class Attempt:
+class Attempt(msgspec.Struct, kw_only=True):
     """One attempt while it runs, and what became of it."""
 
     number: int
     upstream: str
     account_id: str
     model_sent: str
-    at_ms: int = field(default_factory=now_ms)
-    began: float = field(default_factory=time.perf_counter)
+    at_ms: int = msgspec.field(default_factory=now_ms)
+    began: float = msgspec.field(default_factory=time.perf_counter)
     first_event: float = 0.0
     ended: float = 0.0
     outcome: str = ""
@@ -101,18 +99,17 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Accounts that were looked at and could not serve then, and why."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Trail:
+class Trail(msgspec.Struct, kw_only=True):
     """One request while it runs."""
 
     request_id: str
     key_id: str
     dialect: str
-    at_ms: int = field(default_factory=now_ms)
-    began: float = field(default_factory=time.perf_counter)
+    at_ms: int = msgspec.field(default_factory=now_ms)
+    began: float = msgspec.field(default_factory=time.perf_counter)
     is_stream: bool = False
     model_asked: str = ""
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: list[Attempt] = msgspec.field(default_factory=list)
     reply_id: str = ""
     """The id of the reply as the caller sees it."""
     app_title: str = ""

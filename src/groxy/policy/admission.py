@@ -9,8 +9,9 @@ Whoever gets a pass settles it exactly once, whatever happened. Must not know wh
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from groxy.core.amounts import usd_text
 from groxy.core.errors import ErrorKind, GroxyError
@@ -39,8 +40,7 @@ _KNOWN_BALANCES = 100_000
 Headers = list[tuple[bytes, bytes]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True, kw_only=True):
     """What a request needs."""
 
     tokens: int = 0
@@ -59,14 +59,12 @@ class Books(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Spend:
+class _Spend(msgspec.Struct, frozen=True):
     name: str
     until_ms: int | None
 
 
-@dataclass(slots=True)
-class Pass:
+class Pass(msgspec.Struct):
     """A request that may pass. `settle` or `release` ends it, once."""
 
     admission: "Admission"
@@ -79,7 +77,7 @@ class Pass:
     """Where its tokens are counted."""
     held_ticks: int = 0
     most_held_ticks: int = 0
-    headers: Headers = field(default_factory=list)
+    headers: Headers = msgspec.field(default_factory=list)
     """`x-ratelimit-*`, for the reply."""
     _is_over: bool = False
 

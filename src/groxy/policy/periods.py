@@ -3,13 +3,15 @@
 In: a moment. Out: the names of what was spent then, and when they are over.
 """
 
+import functools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from groxy.core.grants import Caps
 
-_KEEP = timedelta(days=40)
-"""How long a balance outlives its period: for whoever looks what was spent."""
+_DAY_MS = 86_400_000
+_KEEP = timedelta(days=71)
+"""From the beginning of a period: a balance outlives it, for whoever looks what was spent."""
 
 
 def spends_of(key_id: str, caps: Caps, now_ms: int) -> Iterator[tuple[str, int, int | None]]:
@@ -18,17 +20,25 @@ def spends_of(key_id: str, caps: Caps, now_ms: int) -> Iterator[tuple[str, int, 
         yield f"spend:{key_id}:total", caps.total, None
     if caps.day is caps.week is caps.month is None:
         return
-    today = datetime.fromtimestamp(now_ms / 1000, UTC).date()
-    monday = today - timedelta(days=today.weekday())
-    for word, cap, start in (
-        ("day", caps.day, today),
-        ("week", caps.week, monday),
-        ("month", caps.month, today.replace(day=1)),
-    ):
+    day, week, month = _periods(now_ms // _DAY_MS)
+    for cap, (words, until_ms) in ((caps.day, day), (caps.week, week), (caps.month, month)):
         if cap is not None:
-            kept = datetime(start.year, start.month, start.day, tzinfo=UTC) + _KEEP
-            until_ms = int((kept + timedelta(days=31)).timestamp() * 1000)
-            yield f"spend:{key_id}:{word}:{start.isoformat()}", cap, until_ms
+            yield f"spend:{key_id}:{words}", cap, until_ms
+
+
+@functools.lru_cache(maxsize=4)
+def _periods(day: int) -> tuple[tuple[str, int], ...]:
+    """Return the day, week and month of a day: the end of a balance's name, until when it is kept.
+
+    `day` counts from 1970.
+    """
+    today = datetime.fromtimestamp(day * _DAY_MS // 1000, UTC)
+    monday = today - timedelta(days=today.weekday())
+    starts = {"day": today, "week": monday, "month": today.replace(day=1)}
+    return tuple(
+        (f"{word}:{start.date().isoformat()}", int((start + _KEEP).timestamp() * 1000))
+        for word, start in starts.items()
+    )
 
 
 def ends_of(name: str) -> datetime | None:

@@ -1,10 +1,10 @@
 """The fake model."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from msgspec.structs import replace
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.events import (

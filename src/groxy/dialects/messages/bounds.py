@@ -3,10 +3,9 @@
 In: a checked request. Out: its bound, or the same request bounded. Must not know prices.
 """
 
-from dataclasses import replace
-
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from groxy.dialects._base import Asked, OutputBound
 from groxy.dialects._bounds import count_entries, lowered, most_in

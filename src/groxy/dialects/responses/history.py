@@ -6,10 +6,10 @@ write a store; the gateway does, and seals.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from groxy.core.amounts import usd_text
 from groxy.dialects._base import OWN_SUMMARY, Asked

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from msgspec import structs
+
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.parts import Text
 from groxy.core.request import Message, Request, Role
@@ -271,7 +273,7 @@ def take_script(request: Request, header: str = "") -> tuple[Script, Request]:
             break
     if not words:
         return _PLAIN, request
-    return read_script(" ".join(words)), replace(request, messages=tuple(messages))
+    return read_script(" ".join(words)), structs.replace(request, messages=tuple(messages))
 
 
 def without_failures(script: Script) -> Script:
@@ -311,7 +313,7 @@ def _without_marker(message: Message, words: list[str]) -> Message:
             words.extend(markers)
             part = Text(text=_MARKER.sub("", part.text).strip())  # noqa: PLW2901  the rest of it
         parts.append(part)
-    return message if len(words) == found else replace(message, parts=tuple(parts))
+    return message if len(words) == found else structs.replace(message, parts=tuple(parts))
 
 
 def _bad(message: str) -> GroxyError:

@@ -8,9 +8,11 @@ dialects, but for the few things that xAI does on chat alone.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from groxy.core.events import Event, ReasoningDelta, ReasoningSealed, TextDelta, ToolCallDelta
 from groxy.core.usage import Usage
