@@ -162,6 +162,17 @@ def test_overlong_surrogate_and_cut_utf8_is_refused(bad):
     assert _refusal(b'{"items":[],"unread":"' + bad + b'"}').kind is ErrorKind.BAD_JSON
 
 
+@pytest.mark.parametrize("before", [*range(65_530, 65_537), 131_072])
+@pytest.mark.parametrize("sign", ["é", "“", "😀"], ids=ascii)
+def test_text_is_checked_across_its_pieces(before, sign):
+    head = b'{"items":[],"unread":"'
+    good = head + b"x" * (before - len(head)) + sign.encode() + b"y" * 70_000 + b'"}'
+    cut = good[:before] + sign.encode()[:-1] + b"y" * 70_000 + b'"}'
+
+    assert decode_request(good, _read).items == []
+    assert f"byte {before}." in _refusal(cut).message
+
+
 @pytest.mark.parametrize("depth", [10_000, 100_000])
 @pytest.mark.parametrize(("left", "right"), [(b"[", b"]"), (b'{"a":', b"}")])
 @pytest.mark.parametrize("is_closed", [True, False])

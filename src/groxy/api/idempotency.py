@@ -62,12 +62,14 @@ class IdempotentEndpoint:
     """True when the endpoint enters its requests in the books; see `Replays.open`."""
     log: Logger = field(default_factory=lambda: get_logger("api"))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request."""
         key = header(scope, _HEADER)
         if key is None:
-            await self.endpoint(scope, receive, send)
-            return
+            return self.endpoint(scope, receive, send)
+        return self._serve_once(key, scope, receive, send)
+
+    async def _serve_once(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
         owner = await self.owner_of(scope)
         _check(key)
         body = await read_body(scope, receive, limit=self.most_bytes())

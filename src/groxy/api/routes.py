@@ -1,6 +1,6 @@
 """The public paths. `/api/v1/*` answers like `/v1/*`, for clients made for OpenRouter."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from starlette.routing import Route, Router
 
@@ -12,14 +12,15 @@ from groxy.wire.asgi import AsgiApp, Receive, Scope, Send
 class ByMethod:
     """An endpoint that serves some methods and says so when asked with another.
 
-    HEAD is served as GET; the server leaves the body out.
+    HEAD is served as GET; the server leaves the body out. It hands out the endpoint's own
+    coroutine: one around it would be entered at each step of each request.
     """
 
     def __init__(self, endpoints: Mapping[str, AsgiApp]) -> None:
         has_get = "GET" in endpoints
         self._endpoints = {**endpoints, "HEAD": endpoints["GET"]} if has_get else endpoints
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request."""
         endpoint = self._endpoints.get(scope["method"])
         if endpoint is None:
@@ -27,7 +28,7 @@ class ByMethod:
             scope["groxy.allow"] = allowed
             message = f"{scope['method'][:16]} is not allowed here. Use {allowed}."
             raise GroxyError(ErrorKind.WRONG_METHOD, message)
-        await endpoint(scope, receive, send)
+        return endpoint(scope, receive, send)
 
 
 def public_router(
@@ -63,8 +64,8 @@ class _Paths:
         self._endpoints = endpoints
         self._router = router
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._endpoints.get(scope["path"], self._router)(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return self._endpoints.get(scope["path"], self._router)(scope, receive, send)
 
 
 async def _no_such_path(scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 
 from groxy.core.errors import ErrorKind, GroxyError
@@ -31,9 +32,9 @@ _CUT_NOTE = b": ended here, because what was held for this reply is used up\n\n"
 class Gateway(Means):
     """Answers requests. All parts are handed in; see `app`."""
 
-    async def answer(self, call: Call, client: Client) -> None:
+    def answer(self, call: Call, client: Client) -> Coroutine[None, None, None]:
         """Answer one request, whatever happens, and enter it in the books exactly once."""
-        await _Answer(self, call, client).run()
+        return _Answer(self, call, client).run()
 
 
 class _Answer:

@@ -83,37 +83,29 @@ class Rounds:
     async def _follow(self, plan: Plan, ask: Ask[T], is_final: Callable[[], bool]) -> T:
         """Ask the candidates of a plan, one after the other."""
         failures: list[GroxyError] = []
+        candidates = list(plan.candidates)
+        rotation = self._means.limits.rotation
         try:
-            return await self._ask_each(list(plan.candidates), ask, is_final, failures)
+            while candidates:
+                candidate = candidates.pop(0)
+                try:
+                    return await ask(candidate, candidates)
+                except NoRoomError:
+                    continue
+                except GroxyError as error:
+                    failures.append(error)
+                    status = self._trail.attempts[-1].status if self._trail.attempts else 0
+                    if is_final() or self._vigil.is_over:
+                        raise
+                    if not rotation.may_try_another(error, status):
+                        raise
+                    if candidates and (pause_s := rotation.pause_s(error, len(failures))):
+                        await self._vigil.attempt(asyncio.sleep(pause_s))
+            if not failures:
+                raise NoRoomError
+            raise most_telling(failures)
         finally:
             failures.clear()  # What they were raised through has this list, in a circle.
-
-    async def _ask_each(
-        self,
-        candidates: list[Candidate],
-        ask: Ask[T],
-        is_final: Callable[[], bool],
-        failures: list[GroxyError],
-    ) -> T:
-        rotation = self._means.limits.rotation
-        while candidates:
-            candidate = candidates.pop(0)
-            try:
-                return await ask(candidate, candidates)
-            except NoRoomError:
-                continue
-            except GroxyError as error:
-                failures.append(error)
-                status = self._trail.attempts[-1].status if self._trail.attempts else 0
-                if is_final() or self._vigil.is_over:
-                    raise
-                if not rotation.may_try_another(error, status):
-                    raise
-                if candidates and (pause_s := rotation.pause_s(error, len(failures))):
-                    await self._vigil.attempt(asyncio.sleep(pause_s))
-        if not failures:
-            raise NoRoomError
-        raise most_telling(failures)
 
 
 def begin_attempt(means: Means, trail: Trail, candidate: Candidate, tokens: int) -> Attempt:
