@@ -17,7 +17,16 @@ from pathlib import Path
 from processes import USER_TICKS, stat_of
 
 ROOT = Path(__file__).resolve().parent.parent
-_PACKAGES = ("granian", "uvloop", "starlette", "aiohttp", "msgspec", "sqlalchemy", "structlog")
+_PACKAGES = (
+    "uvicorn",
+    "httptools",
+    "uvloop",
+    "starlette",
+    "aiohttp",
+    "msgspec",
+    "sqlalchemy",
+    "structlog",
+)
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _IDLE, _IOWAIT = 3, 4
 _PARENT, _KTHREADD = 1, "2"

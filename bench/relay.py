@@ -1,6 +1,6 @@
 """The yardstick: a bare relay on the parts that Groxy is built from, and nothing else.
 
-ASGI on granian, aiohttp behind it, one process: no key, no routing, no books, no log. How many
+ASGI on uvicorn, aiohttp behind it, one process: no key, no routing, no books, no log. How many
 requests it relays says how fast a machine is, so that figures of different machines can be held
 against each other. Whole replies only.
 
@@ -12,9 +12,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import aiohttp
+import uvicorn
 import uvloop
-from granian.constants import Interfaces
-from granian.server.embed import Server
 from yarl import URL
 
 Message = MutableMapping[str, Any]
@@ -63,15 +62,19 @@ async def _read_body(receive: Receive) -> bytes:
 async def main(port: int, upstream: str) -> None:
     """Serve until the process is stopped."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=4096)) as session:
-        server = Server(
+        config = uvicorn.Config(
             Relay(session, upstream),
-            "127.0.0.1",
-            port,
-            interface=Interfaces.ASGINL,
-            websockets=False,
-            log_enabled=False,
+            host="127.0.0.1",
+            port=port,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            proxy_headers=False,
+            access_log=False,
+            log_config=None,
         )
-        await server.serve()
+        await uvicorn.Server(config).serve()
 
 
 if __name__ == "__main__":

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from granian.constants import Interfaces
-from granian.server.embed import Server
-
 from groxy.api.errors import ErrorBoundary
 from groxy.api.files import StoredMedia
 from groxy.api.images import ImagesEndpoint
 from groxy.api.media_chat import Forms, MediaChat
 from groxy.api.text import call_of, identify
 from groxy.app import Application
+from groxy.cli.http_server import server_of
 from groxy.core.media import VideoRequest
 from groxy.dialects._base import Dialect
 from groxy.dialects.chat import DIALECT as CHAT
@@ -159,11 +157,9 @@ def _handed_over(app: Application, chat: MediaChat, dialect: Dialect) -> AsgiApp
 async def served(asgi: AsgiApp) -> AsyncIterator[str]:
     """Serve an application on loopback, as `groxy serve` does; yield its address."""
     port = free_port()
-    server = Server(
-        asgi, "127.0.0.1", port, interface=Interfaces.ASGINL, websockets=False, log_enabled=False
-    )
+    server = server_of(asgi, "127.0.0.1", port)
     async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(server.serve())
+        serving = tasks.create_task(server.run_here())
         await _until_open(port)
         try:
             yield f"http://127.0.0.1:{port}"

@@ -417,8 +417,6 @@ def test_no_way_around_leads_to_the_admin_api(gateway, path):
         ("TRACE", "/v1/models"),
         ("GET", "/v1/chat/completions"),
         ("POST", "/v1/models"),
-        ("BREW", "/v1/models"),
-        ("post", "/v1/chat/completions"),
     ],
 )
 def test_another_method_is_refused_with_those_that_work(gateway, method, path):
@@ -429,6 +427,14 @@ def test_another_method_is_refused_with_those_that_work(gateway, method, path):
     if method != "HEAD":
         _assert_refused(reply, 405, "method_not_allowed")
         assert reply.headers["allow"] in reply.error["message"]
+
+
+@pytest.mark.parametrize("method", ["BREW", "post"])
+def test_a_word_that_is_no_method_is_refused(gateway, method):
+    reply = gateway.request(method, "/v1/models", None, gateway.auth)
+
+    assert reply.status == 400
+    assert "method" in reply.error["message"]
 
 
 def test_a_head_request_is_answered_as_a_get_without_its_body(gateway):

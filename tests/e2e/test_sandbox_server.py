@@ -10,9 +10,8 @@ import aiohttp
 import openai
 import pytest
 import pytest_asyncio
-from granian.constants import Interfaces
-from granian.server.embed import Server
 
+from groxy.cli.http_server import server_of
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.upstreams.sandbox.server import create_app
 from groxy.wire.http import HttpTransport, Outgoing
@@ -46,16 +45,9 @@ def _free_port() -> int:
 async def base_url() -> AsyncIterator[str]:
     """A sandbox that listens."""
     port = _free_port()
-    server = Server(
-        create_app(),
-        "127.0.0.1",
-        port,
-        interface=Interfaces.ASGINL,
-        websockets=False,
-        log_enabled=False,
-    )
+    server = server_of(create_app(), "127.0.0.1", port)
     async with asyncio.TaskGroup() as group:
-        group.create_task(server.serve())
+        group.create_task(server.run_here())
         url = f"http://127.0.0.1:{port}/v1"
         async with aiohttp.ClientSession() as session, asyncio.timeout(10):
             while True:

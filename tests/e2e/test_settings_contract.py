@@ -202,7 +202,7 @@ def test_a_gateway_for_everyone_listens_for_everyone(tmp_path):
     gateway = Gateway(folder=tmp_path, config=config_toml(extra='[server]\nhost = "::"'))
     with running(gateway), socket.create_connection(("::1", gateway.port), timeout=5) as six:
         six.sendall(b"GET /health HTTP/1.0\r\n\r\n")
-        assert six.recv(100).startswith(b"HTTP/1.0 200")
+        assert six.recv(100).startswith(b"HTTP/1.1 200")
 
 
 # -------------------------------------------------------------------------------- what is refused

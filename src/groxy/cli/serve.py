@@ -14,13 +14,11 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
-from granian import Granian
-from granian.constants import Interfaces
-from granian.server.embed import Server
 
 from groxy.app import running
 from groxy.cli.banner import NewKeys, banner, loopback_of
 from groxy.cli.context import Config, DataDir, loaded_settings, opened_accounts, opened_store
+from groxy.cli.http_server import serve_workers, server_of
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.observe import logs
 from groxy.observe.metrics import MULTIPROCESS_VARIABLE
@@ -31,17 +29,12 @@ from groxy.store.keys import KeyRole, create_key, list_keys
 from groxy.store.secrets import InstallationSecret
 
 _ASK_AGAIN_S = 0.01
-_BACKLOG = 4096
 _NAMED = 8
 """Accounts that the banner names."""
 _GOODBYE_S = 2.0
 """For telling clients that their requests are ended."""
 _ENTER_S = 1.0
-"""For entering in the books what a client did not wait for. Once the server has gone, who still
-waits for a client's bytes would wait for ever: granian 2.8 does not tell of one who left just then.
-"""
-_MAX_OPEN = 1_000_000
-"""Granian's own bound on open requests; accounts and keys have bounds of their own."""
+"""For entering in the books what a client did not wait for, once the server has gone."""
 
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option("--port", help="Port to listen on.")]
@@ -114,22 +107,13 @@ async def serve_asgi(
     Then take no more connections and wait for the open ones. After `grace_s`, or a second signal,
     `end_open_requests` is called; who does not take even that is left behind.
     """
-    server = Server(
-        application,
-        host,
-        port,
-        interface=Interfaces.ASGINL,
-        websockets=False,
-        log_enabled=False,
-        backlog=_BACKLOG,
-        backpressure=_MAX_OPEN,
-    )
+    server = server_of(application, host, port)
     loop = asyncio.get_running_loop()
     patience = asyncio.timeout(None)
 
     def stop() -> None:
         left_s = grace_s if patience.when() is None else 0.0
-        server.stop()  # type: ignore[no-untyped-call]  # granian
+        server.stop()
         loop.call_later(left_s, end_open_requests)
         patience.reschedule(loop.time() + left_s + _GOODBYE_S)
 
@@ -137,7 +121,7 @@ async def serve_asgi(
         loop.add_signal_handler(signal_number, stop)
     with suppress(TimeoutError):
         async with patience:
-            await server.serve()
+            await server.run_here()
 
 
 async def make_first_keys(
@@ -202,19 +186,13 @@ def _serve_with_workers(loaded: Loaded) -> None:
     os.environ["GROXY_SERVER__PORT"] = str(settings.server.port)
     if loaded.config is not None:
         os.environ["GROXY_CONFIG"] = str(loaded.config)
-    Granian(
+    serve_workers(
         "groxy.cli.worker:create_app",
-        address=settings.server.host,
-        port=settings.server.port,
-        interface=Interfaces.ASGI,
-        factory=True,
+        settings.server.host,
+        settings.server.port,
         workers=settings.server.workers,
-        websockets=False,
-        log_enabled=False,
-        backlog=_BACKLOG,
-        backpressure=_MAX_OPEN,
-        workers_kill_timeout=int(settings.server.shutdown_grace_s) + 1,
-    ).serve()
+        grace_s=settings.server.shutdown_grace_s,
+    )
 
 
 async def _prepare(loaded: Loaded) -> None:

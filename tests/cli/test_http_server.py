@@ -1,0 +1,188 @@
+"""The server's bounds: heads that are too long or too slow, and old clients."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+
+from groxy.cli import http_server
+from groxy.cli.http_server import MAX_HEAD_BYTES, server_of
+from tests.servers import free_port
+
+ASK = b"POST /x HTTP/1.1\r\nHost: x\r\n"
+
+
+async def echo(scope, receive, send):
+    """Answer with the body, in two pieces of unknown length, after saying who asks."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        body += message["body"]
+        if not message["more_body"]:
+            break
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    said = f"{scope['client'][0]} {scope['scheme']} {len(scope['headers'])} ".encode()
+    await send({"type": "http.response.body", "body": said, "more_body": True})
+    await send({"type": "http.response.body", "body": body})
+
+
+@asynccontextmanager
+async def serving(app=echo, host="127.0.0.1"):
+    port = free_port()
+    server = server_of(app, host, port)
+    task = asyncio.ensure_future(server.run_here())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    try:
+        yield port
+    finally:
+        server.stop()
+        async with asyncio.timeout(10):
+            await task
+
+
+async def said(port, *pieces, host="127.0.0.1"):
+    """Send pieces, and return all that comes until the connection ends or is silent."""
+    reader, writer = await asyncio.open_connection(host, port)
+    got = b""
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        while chunk := await asyncio.wait_for(reader.read(65536), 1.0):
+            got += chunk
+    except (TimeoutError, ConnectionError):
+        pass
+    finally:
+        writer.close()
+    return got
+
+
+async def test_a_request_is_answered_and_its_connection_kept():
+    async with serving() as port:
+        got = await said(port, (ASK + b"Content-Length: 2\r\n\r\nhi") * 2)
+
+    assert got.count(b"HTTP/1.1 200 OK") == 2
+    assert got.count(b"\r\n2\r\nhi\r\n0\r\n\r\n") == 2
+    assert b"connection: close" not in got
+    assert b"server:" not in got
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        ASK + b"A: " + b"k" * MAX_HEAD_BYTES,
+        ASK + b"A: b\r\n" * (MAX_HEAD_BYTES // 6 + 1),
+        b"GET /" + b"x" * MAX_HEAD_BYTES,
+    ],
+    ids=["one header", "many headers", "the address"],
+)
+async def test_a_head_without_end_is_refused(head):
+    async with serving() as port:
+        got = await said(port, *(head[at : at + 4096] for at in range(0, len(head) + 1, 4096)))
+
+    top, _, body = got.partition(b"\r\n\r\n")
+    assert top.startswith(b"HTTP/1.1 431")
+    assert json.loads(body)["error"]["code"] == "headers_too_large"
+
+
+async def test_a_long_head_is_read():
+    async with serving() as port:
+        got = await said(port, ASK + b"A: " + b"k" * (MAX_HEAD_BYTES - 200) + b"\r\n\r\n")
+
+    assert got.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b"0\r\nX: " + b"y" * 200_000, b"1;" + b"e" * 200_000],
+    ids=["behind the body", "beside a chunk's length"],
+)
+async def test_what_is_neither_head_nor_body_is_bounded(rest):
+    head = ASK + b"Transfer-Encoding: chunked\r\n\r\n"
+    pieces = [rest[at : at + 4096] for at in range(0, len(rest), 4096)]
+    async with serving() as port:
+        got = await said(port, head, *pieces)
+
+    assert b" 200 " not in got
+
+
+async def test_a_header_behind_the_body_is_no_header():
+    head = ASK + b"Transfer-Encoding: chunked\r\n\r\n"
+    async with serving() as port:
+        got = await said(port, head + b"2\r\nhi\r\n0\r\nX: y\r\n\r\n")
+
+    assert b"127.0.0.1 http 2 " in got
+
+
+@pytest.mark.parametrize("pieces", [(), (b"GET",), (b"GET / HTTP/1.1\r\n", b"Host: x\r\n")])
+async def test_a_head_that_does_not_come_ends_the_connection(monkeypatch, pieces):
+    monkeypatch.setattr(http_server, "_HEAD_S", 0.2)
+    async with serving() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(0.05)
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_second_head_has_its_time_too(monkeypatch):
+    monkeypatch.setattr(http_server, "_HEAD_S", 0.2)
+    async with serving() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(ASK + b"Content-Length: 0\r\n\r\n")
+        assert await reader.readuntil(b"0\r\n\r\n")
+        await asyncio.sleep(0.4)  # idle, and kept
+        writer.write(b"POST /x")
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_slow_body_and_a_slow_reply_have_no_such_time(monkeypatch):
+    monkeypatch.setattr(http_server, "_HEAD_S", 0.1)
+    async with serving() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(ASK + b"Content-Length: 2\r\n\r\n")
+        for piece in (b"h", b"i"):
+            await asyncio.sleep(0.2)
+            writer.write(piece)
+        assert await reader.readuntil(b"0\r\n\r\n")
+        writer.close()
+
+
+async def test_a_client_of_http_1_0_gets_no_chunks():
+    async with serving() as port:
+        got = await said(port, b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\nhi")
+
+    top, _, body = got.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in top
+    assert body == b"127.0.0.1 http 1 hi"
+
+
+async def test_what_is_no_http_is_refused_in_our_words():
+    async with serving() as port:
+        got = await said(port, b"nonsense\r\n\r\n")
+
+    top, _, body = got.partition(b"\r\n\r\n")
+    assert top.startswith(b"HTTP/1.1 400")
+    assert "HTTP/1.1" in json.loads(body)["error"]["message"]
+
+
+async def test_who_asks_is_who_is_connected_whatever_headers_say():
+    head = ASK + b"X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: https\r\n\r\n"
+    async with serving() as port:
+        got = await said(port, head)
+
+    assert b"127.0.0.1 http 3 " in got
+
+
+async def test_everybodys_address_is_of_both_kinds():
+    async with serving(host="::") as port:
+        for host in ("127.0.0.1", "::1"):
+            assert b" 200 " in await said(port, ASK + b"\r\n", host=host)
