@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import groxy.app  # noqa: F401 - what a process does when it forks
 from groxy.core.ids import new_id, new_request_id
 
 

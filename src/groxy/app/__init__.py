@@ -6,6 +6,7 @@ requests, no `if` on a name.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ from groxy.app.payments import stripe_rules_of
 from groxy.app.routes import routes_of
 from groxy.app.transports import Transports
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.core.ids import new_id
+from groxy.core.ids import forget_spare_digits, new_id
 from groxy.dialects._base import UpstreamsEnd
 from groxy.dialects.chat import DIALECT as CHAT
 from groxy.dialects.messages import DIALECT as MESSAGES
@@ -65,6 +66,9 @@ from groxy.store.secrets import InstallationSecret
 from groxy.store.standings import StandingChange, Tally, add_tallies, write_standings
 from groxy.wire.asgi import AsgiApp, Receive, Scope, Send
 from groxy.wire.tokens import SplintrCounter
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks either
+    os.register_at_fork(after_in_child=forget_spare_digits)
 
 _SETTLE_S = 5.0
 """For requests that were ended to tell their clients and to be entered in the books."""

@@ -1,6 +1,5 @@
 """Ids: unguessable, with a prefix that says what they name; those of requests sort by time."""
 
-import os
 import secrets
 import time
 
@@ -9,8 +8,6 @@ _AT_ONCE = 256
 _spare: list[str] = []
 """Random digits that no id has yet: asking the system for those of each took as long as 30 lines of
 code."""
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks either
-    os.register_at_fork(after_in_child=_spare.clear)
 
 
 def new_id(prefix: str) -> str:
@@ -25,6 +22,11 @@ def new_request_id() -> str:
     ids in random order a commit of 32 lines took three times as long.
     """
     return f"req_{time.time_ns() // 1_000_000:011x}{_random_digits()}"
+
+
+def forget_spare_digits() -> None:
+    """Draw anew: a process that forked must not give the ids that its parent gives."""
+    _spare.clear()
 
 
 def _random_digits() -> str:
