@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+import subprocess
+import sys
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -186,3 +188,95 @@ async def test_everybodys_address_is_of_both_kinds():
     async with serving(host="::") as port:
         for host in ("127.0.0.1", "::1"):
             assert b" 200 " in await said(port, ASK + b"\r\n", host=host)
+
+
+async def test_a_line_end_too_many_does_not_cut_a_reply(monkeypatch):
+    monkeypatch.setattr(http_server, "_HEAD_S", 0.1)
+
+    async def slow(scope, receive, send):
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun ", "more_body": True})
+        await asyncio.sleep(0.5)
+        await send({"type": "http.response.body", "body": b"ended"})
+
+    async with serving(slow) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(ASK + b"Content-Length: 2\r\n\r\nhi")
+        await reader.readuntil(b"begun ")
+        writer.write(b"\r\n")
+        assert b"ended" in await reader.readuntil(b"0\r\n\r\n")
+        writer.close()
+
+
+# ------------------------------------------------------------------------------------- workers
+
+_MODULE = """
+import os
+
+
+def good():
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"pid %d." % os.getpid()})
+
+    return app
+
+
+def bad():
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "the disk is full"})
+
+    return app
+"""
+
+
+def started(folder, factory, port):
+    """Start two workers of a factory that is in a file of its own."""
+    (folder / "factories.py").write_text(_MODULE)
+    code = (
+        "from groxy.cli.http_server import serve_workers\n"
+        "if __name__ == '__main__':\n"
+        f"    serve_workers('factories:{factory}', '127.0.0.1', {port}, workers=2, grace_s=5)\n"
+    )
+    (folder / "main.py").write_text(code)
+    return subprocess.Popen(
+        [sys.executable, "main.py"], cwd=folder, stderr=subprocess.PIPE, text=True
+    )
+
+
+async def test_workers_serve_and_stop_when_told(tmp_path):
+    port = free_port()
+    parent = started(tmp_path, "good", port)
+    try:
+        got = b""
+        async with asyncio.timeout(20):
+            while b" 200 " not in got:
+                with suppress(OSError):
+                    got = await said(port, ASK + b"Connection: close\r\n\r\n")
+                await asyncio.sleep(0.05)
+        parent.terminate()
+
+        assert parent.wait(20) == 0
+        assert f"pid {parent.pid}.".encode() not in got
+    finally:
+        parent.kill()
+        parent.communicate()
+
+
+async def test_workers_that_cannot_start_are_an_error(tmp_path):
+    parent = started(tmp_path, "bad", free_port())
+    try:
+        _, said_last = parent.communicate(timeout=30)
+
+        assert parent.returncode != 0
+        assert "could not be started" in said_last
+    finally:
+        parent.kill()

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.supervisors import Multiprocess
 
@@ -102,8 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answer and close, unless an answer to something else is under way."""
         if self.transport.is_closing():
             return
-        cycle = cast("RequestResponseCycle | None", self.cycle)
-        if cycle is None or cycle.response_complete or not cycle.response_started:
+        if not (self._is_answering() and self.cycle.response_started):
             body = CHAT.encode_error(error)
             self.transport.write(
                 b"HTTP/1.1 %d Refused\r\ncontent-type: application/json\r\n"
@@ -121,7 +121,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         self._patience = None
-        self.transport.close()
+        if self._is_answering():
+            self._be_patient()  # What came may be a line end too many behind the request.
+        else:
+            self.transport.close()
+
+    def _is_answering(self) -> bool:
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle is not None and not cycle.response_complete
 
 
 class _PlainCycle(RequestResponseCycle):
@@ -135,7 +142,9 @@ class _PlainCycle(RequestResponseCycle):
     async def send(self, message: Any) -> None:  # noqa: ANN401 - an ASGI message
         """Send a part of the reply."""
         if message["type"] == "http.response.start":
-            self._is_endless = all(name != b"content-length" for name, _ in message["headers"])
+            self._is_endless = all(
+                name != b"content-length" for name, _ in message.get("headers", ())
+            )
             self.chunked_encoding = False if self._is_endless else None
         elif self._is_endless:
             self.expected_content_length = len(message.get("body", b""))
@@ -172,7 +181,8 @@ def serve_workers(factory: str, host: str, port: int, *, workers: int, grace_s: 
     """Serve from several processes, until SIGINT or SIGTERM; one that dies is replaced.
 
     `factory` names what makes the application, such as `groxy.cli.worker:create_app`; it has a
-    lifespan. Open requests may go on for `grace_s` seconds after the signal.
+    lifespan. Open requests may go on for `grace_s` seconds after the signal. Raises INTERNAL when
+    the application could not be started; why is in the log.
     """
     config = _config(
         factory,
@@ -180,7 +190,11 @@ def serve_workers(factory: str, host: str, port: int, *, workers: int, grace_s: 
         workers=workers,
         timeout_graceful_shutdown=max(int(grace_s), 1),
     )
-    Multiprocess(config, sockets=_listeners(host, port)).run()
+    supervisor = Multiprocess(config, sockets=_listeners(host, port))
+    supervisor.run()
+    if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
+        message = "A worker could not be started. Why is in the log above."
+        raise GroxyError(ErrorKind.INTERNAL, message)
 
 
 def _listeners(host: str, port: int) -> list[socket.socket]:

@@ -45,6 +45,7 @@ class _Worker:
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
         except GroxyError as error:
+            logs.get_logger("worker").error("cannot start", reason=error.message)
             # Servers take a crash for an application without lifespan, and serve without it.
             await send({"type": "lifespan.startup.failed", "message": error.message})
             return
