@@ -14,11 +14,6 @@ from collections.abc import Sequence
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_public_key,
-)
 
 from groxy.core.amounts import usd_text
 from groxy.core.errors import ErrorKind, GroxyError
@@ -185,6 +180,9 @@ class Signer:
 
 def described(key: Ed25519PublicKey) -> PublicKey:
     """Return a public key in every form; its id is the beginning of its SHA-256 in hex."""
+    # 3 MB that a gateway needs only for who asks for its public key.
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+
     raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return PublicKey(
@@ -200,6 +198,8 @@ def read_public_key(text: str) -> Ed25519PublicKey:
 
     Raises BAD_REQUEST that says what is taken.
     """
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+
     text = text.strip()
     try:
         if text.startswith("{"):
