@@ -176,6 +176,16 @@ async def test_what_is_no_http_is_refused_in_our_words():
     assert "HTTP/1.1" in json.loads(body)["error"]["message"]
 
 
+@pytest.mark.parametrize("name", [b"Upgrade", b"upgrade", b"UPGRADE"])
+async def test_a_request_that_would_rather_speak_another_protocol_keeps_its_body(name):
+    head = ASK + b"Connection: Upgrade, HTTP2-Settings\r\n" + name + b": h2c\r\n"
+    request = head + b"HTTP2-Settings: AAEAAEAA\r\nContent-Length: 2\r\n\r\nhi"
+    async with serving() as port:
+        got = await said(port, request)
+
+    assert got.endswith(b"\r\n2\r\nhi\r\n0\r\n\r\n")
+
+
 async def test_who_asks_is_who_is_connected_whatever_headers_say():
     head = ASK + b"X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: https\r\n\r\n"
     async with serving() as port:

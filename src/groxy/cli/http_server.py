@@ -7,6 +7,7 @@ anybody could fill the memory, or hold connections for ever: `BoundedProtocol` d
 
 import asyncio
 import logging
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,8 @@ _KEEP_ALIVE_S = 75
 """Longer than clients and load balancers keep an idle connection: else they send into a closed one.
 """
 _BACKLOG = 4096
-_NOTHING = logging.CRITICAL + 1
+_SILENT = logging.CRITICAL + 1
+_UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -55,6 +57,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read on, within bounds."""
         self._head_bytes += len(data)
+        if self._is_in_head and b"pgrade" in data.lower():
+            data = _never_upgraded(data)
         super().data_received(data)
         if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse()
@@ -131,6 +135,16 @@ class BoundedProtocol(HttpToolsProtocol):
         return cycle is not None and not cycle.response_complete
 
 
+def _never_upgraded(data: bytes) -> bytes:
+    """Return a head that asks for no other protocol: a server need not heed that (RFC 9110, 7.8).
+
+    httptools takes whatever follows such a head for the other protocol, so the body would be lost.
+    Java's own client asks for `h2c` with each first request.
+    """
+    head, blank, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"\r\nx-not-upgraded:", head) + blank + rest
+
+
 class _PlainCycle(RequestResponseCycle):
     """A request of HTTP/1.0, which knows no chunks.
 
@@ -173,7 +187,7 @@ class Server(uvicorn.Server):
 
 
 def server_of(application: Any, host: str, port: int) -> Server:  # noqa: ANN401 - any ASGI one
-    """Return a server for an application without lifespan; it listens from now on."""
+    """Return a server for an application without lifespan; its port is taken from now on."""
     return Server(_config(application, lifespan="off"), _listeners(host, port))
 
 
@@ -233,7 +247,7 @@ def _config(application: Any, **more: Any) -> uvicorn.Config:  # noqa: ANN401 - 
         server_header=False,
         access_log=False,
         log_config=None,
-        log_level=_NOTHING,
+        log_level=_SILENT,
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_S,
         **more,
