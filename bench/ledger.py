@@ -18,7 +18,8 @@ from groxy.store.database import Database
 from groxy.store.entries import AttemptEntry, RequestEntry, request_id_at
 from groxy.store.ledger import COSTS, SALES, Entry, Kind, upstream_side, user_side
 from groxy.store.verification import verify
-from groxy.store.writing import Group, entry_writer
+from groxy.store.writers import entry_writer
+from groxy.store.writing import Group
 
 _USERS = 1_000
 _GROUP = 500

@@ -17,7 +17,8 @@ from groxy.ledger.prices import CATALOG as FROM_CATALOG, PriceBook
 from groxy.store.plans import create_plan
 from groxy.store.prices import create_price, list_prices
 from groxy.store.users import create_user
-from groxy.store.writing import Group, entry_writer
+from groxy.store.writers import entry_writer
+from groxy.store.writing import Group
 from tests.admin.office import ADMIN_KEY, CATALOG
 from tests.inprocess import ask
 from tests.store.rows import attempt_entry, request_entry

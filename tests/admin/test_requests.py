@@ -3,7 +3,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from groxy.store.writing import Group, entry_writer
+from groxy.store.writers import entry_writer
+from groxy.store.writing import Group
 from tests.admin.window import CALLER_KEY, opened
 from tests.routing.fleet import account
 from tests.store.rows import attempt_entry, request_entry

@@ -8,7 +8,8 @@ import pytest
 from groxy.api.receipts import request_id_of
 from groxy.ledger.receipts import read_public_key, verified
 from groxy.store.retention import Pruner, RetentionRules
-from groxy.store.writing import Group, entry_writer
+from groxy.store.writers import entry_writer
+from groxy.store.writing import Group
 from tests.api.household import household
 from tests.inprocess import KEY
 from tests.store.rows import attempt_entry, request_entry

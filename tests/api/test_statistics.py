@@ -12,7 +12,8 @@ from groxy.api.statistics import HOURS, Statistics, percentile
 from groxy.policy.keys import Caller, Keyring, KnownKey
 from groxy.store import counts
 from groxy.store.database import Database
-from groxy.store.writing import Group, entry_writer
+from groxy.store.writers import entry_writer
+from groxy.store.writing import Group
 from tests.inprocess import KEY, ask
 from tests.store.rows import attempt_entry
 

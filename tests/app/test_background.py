@@ -10,7 +10,8 @@ from groxy.routing.affinity import Affinity
 from groxy.state.memory import MemoryState
 from groxy.store.entries import request_of
 from groxy.store.standings import tallies_of
-from groxy.store.writing import Group, entry_writer
+from groxy.store.writers import entry_writer
+from groxy.store.writing import Group
 from tests.inprocess import application, ask
 from tests.routing.fleet import account, directory_of, failure
 from tests.store.rows import attempt_entry, request_entry

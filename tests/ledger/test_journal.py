@@ -35,13 +35,19 @@ class Writer:
         return written
 
     async def end_group(self, error=None):
-        """End the group that is being written."""
+        """End the group that is being written, or that is about to be."""
+        await self.begun()
         written = self._open.pop()
         if error is None:
             written.set_result({})
         else:
             written.set_exception(error)
         await settled()
+
+    async def begun(self):
+        """Wait until a group is being written."""
+        while not self._open:
+            await asyncio.sleep(0)
 
     async def replay(self, groups):
         raise NotImplementedError
@@ -70,6 +76,13 @@ def submit(journal, name):
     return journal.submit(Sheet(request=request_entry(name), attempts=[attempt_entry(name)]))
 
 
+async def started(journal, writer, name):
+    """Submit an entry that goes to the writer alone."""
+    committed = submit(journal, name)
+    await writer.begun()
+    return committed
+
+
 def fate(committed):
     """Return "waits", "written", or the error."""
     if not committed.done():
@@ -80,16 +93,45 @@ def fate(committed):
 # -------------------------------------------------------------------------------------- groups
 
 
-async def test_a_lone_request_goes_to_the_writer_at_once(journal, writer):
+async def test_a_lone_request_goes_to_the_writer_though_nothing_follows(journal, writer):
     committed = submit(journal, "a")
+    await writer.end_group()
 
     assert writer.groups == [(["a"], ["a"])]
-    await writer.end_group()
     assert fate(committed) == "written"
 
 
+async def test_what_comes_in_one_turn_of_the_loop_goes_together(journal, writer):
+    for name in "abc":
+        submit(journal, name)
+    await writer.end_group()
+
+    assert writer.groups == [(list("abc"), list("abc"))]
+
+
+async def test_a_group_gathers_while_the_loop_has_other_work(journal, writer):
+    for name in "abcd":
+        submit(journal, name)
+        time.sleep(0.0005)
+        await asyncio.sleep(0)
+    await writer.end_group()
+
+    assert writer.groups == [(list("abcd"), list("abcd"))]
+
+
+async def test_a_loop_that_is_always_busy_does_not_keep_a_group_waiting(journal, writer):
+    submit(journal, "a")
+    turns = 0
+    while not writer.groups:
+        time.sleep(0.001)
+        turns += 1
+        await asyncio.sleep(0)
+
+    assert 2 <= turns <= 10
+
+
 async def test_nobody_is_told_before_the_commit(journal, writer):
-    first, second = submit(journal, "a"), submit(journal, "b")
+    first, second = await started(journal, writer, "a"), submit(journal, "b")
     await settled()
     before = fate(first), fate(second)
     await writer.end_group()
@@ -99,7 +141,7 @@ async def test_nobody_is_told_before_the_commit(journal, writer):
 
 
 async def test_what_comes_during_a_commit_goes_together_into_the_next(journal, writer):
-    committed = [submit(journal, name) for name in "abcdef"]
+    committed = [await started(journal, writer, "a"), *(submit(journal, name) for name in "bcdef")]
     await writer.end_group()
     await writer.end_group()
 
@@ -108,7 +150,7 @@ async def test_what_comes_during_a_commit_goes_together_into_the_next(journal, w
 
 
 async def test_a_group_keeps_the_order_of_its_requests_and_of_their_attempts(journal, writer):
-    submit(journal, "a")
+    await started(journal, writer, "a")
     for name in ("c", "b"):
         journal.submit(
             Sheet(
@@ -132,7 +174,8 @@ async def test_a_request_without_attempts_is_entered_too(journal, writer):
 
 async def test_a_group_is_bounded_and_the_rest_follows_in_order(journal, writer):
     names = [f"{number:04}" for number in range(1300)]
-    committed = [submit(journal, name) for name in names]
+    committed = [await started(journal, writer, names[0])]
+    committed += [submit(journal, name) for name in names[1:]]
     while any(fate(one) == "waits" for one in committed):
         await writer.end_group()
 
@@ -153,7 +196,8 @@ async def test_after_a_pause_it_goes_on(journal, writer):
 async def test_each_commit_is_measured_once(writer):
     measured: list[float] = []
     journal = Journal(writer, observe_commit=measured.append)
-    for name in "abcd":
+    await started(journal, writer, "a")
+    for name in "bcd":
         submit(journal, name)
     await asyncio.sleep(0.02)
     await writer.end_group()
@@ -167,8 +211,10 @@ async def test_each_commit_is_measured_once(writer):
 
 
 async def test_a_commit_that_fails_fails_its_own_waiters_and_no_others(journal, writer):
-    committed = {name: submit(journal, name) for name in "abc"}
+    committed = {"a": await started(journal, writer, "a")}
+    committed |= {name: submit(journal, name) for name in "bc"}
     await writer.end_group()
+    await writer.begun()
     committed["d"] = submit(journal, "d")
     await writer.end_group(STORE_DOWN)
     await writer.end_group()
@@ -190,12 +236,11 @@ async def test_an_error_arrives_with_all_that_it_says(journal, writer):
 
 async def test_each_waiter_raises_an_error_of_its_own(journal, writer):
     submitted = [submit(journal, name) for name in "abc"]
-    await writer.end_group()
     await writer.end_group(STORE_DOWN)
 
-    errors = [fate(one) for one in submitted[1:]]
+    errors = [fate(one) for one in submitted]
 
-    assert len({id(error) for error in [*errors, STORE_DOWN]}) == 3
+    assert len({id(error) for error in [*errors, STORE_DOWN]}) == 4
 
 
 async def test_a_commit_that_fails_is_not_measured(writer):
@@ -219,7 +264,7 @@ async def test_a_writer_that_breaks_in_an_unknown_way_fails_its_waiters_too(jour
 
 
 async def test_a_writer_that_was_stopped_lets_nobody_wait(journal, writer):
-    committed = submit(journal, "a")
+    committed = await started(journal, writer, "a")
     writer._open.pop().cancel()
     await settled()
 
@@ -231,7 +276,7 @@ async def test_a_writer_that_was_stopped_lets_nobody_wait(journal, writer):
 
 
 async def test_what_nobody_waits_for_any_more_is_written_all_the_same(journal, writer):
-    submit(journal, "a")
+    await started(journal, writer, "a")
     submit(journal, "b").cancel()
     last = submit(journal, "c")
     await writer.end_group()
@@ -242,9 +287,10 @@ async def test_what_nobody_waits_for_any_more_is_written_all_the_same(journal, w
 
 
 async def test_a_waiter_that_leaves_during_the_commit_disturbs_nobody(journal, writer):
-    submit(journal, "a")
+    await started(journal, writer, "a")
     leaves, stays = submit(journal, "b"), submit(journal, "c")
     await writer.end_group()
+    await writer.begun()
     leaves.cancel()
     await writer.end_group()
 
@@ -252,9 +298,10 @@ async def test_a_waiter_that_leaves_during_the_commit_disturbs_nobody(journal, w
 
 
 async def test_a_waiter_that_leaves_a_commit_that_fails_disturbs_nobody(journal, writer):
-    submit(journal, "a")
+    await started(journal, writer, "a")
     leaves, stays = submit(journal, "b"), submit(journal, "c")
     await writer.end_group()
+    await writer.begun()
     leaves.cancel()
     await writer.end_group(STORE_DOWN)
     after = submit(journal, "d")
@@ -268,7 +315,7 @@ async def test_a_waiter_that_leaves_a_commit_that_fails_disturbs_nobody(journal,
 
 
 async def test_closing_waits_for_all_that_was_taken(journal, writer):
-    committed = [submit(journal, name) for name in "abc"]
+    committed = [await started(journal, writer, "a"), submit(journal, "b"), submit(journal, "c")]
     closing = asyncio.ensure_future(journal.close())
     await settled()
     was_closed = [closing.done()]
@@ -448,5 +495,6 @@ async def test_after_kill_9_every_request_has_all_its_attempts_and_no_attempt_is
 async def test_what_requests_leave_behind_goes_with_their_entries(journal, writer):
     row = KeptRow("a", "reply", "key_1", None, "", "done", 1, 2, None, b"")
     journal.submit(Sheet(request=request_entry("a"), attempts=[], kept=[row]))
+    await writer.begun()
     assert writer.kept == [row]
     await writer.end_group()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from groxy.store.database import Database
-from groxy.store.writing import EntryWriter
+from groxy.store.writers import EntryWriter
 from tests.store.rows import open_writer
 
 SQLITE = "sqlite+aiosqlite:///groxy.db"

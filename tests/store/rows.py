@@ -8,7 +8,7 @@ from typing import Any
 
 from groxy.store.database import Database
 from groxy.store.entries import AttemptEntry, RequestEntry
-from groxy.store.writing import EntryWriter, entry_writer
+from groxy.store.writers import EntryWriter, entry_writer
 
 
 def request_entry(request_id: str = "req_1", **changes: Any) -> RequestEntry:

@@ -5,7 +5,8 @@ import sqlalchemy as sa
 
 from groxy.core.errors import ErrorKind
 from groxy.store import counts, tables
-from groxy.store.writing import Group, entry_writer
+from groxy.store.writers import entry_writer
+from groxy.store.writing import Group
 from tests.store.rows import attempt_entry, request_entry
 
 DAY_MS = 86_400_000

@@ -26,7 +26,8 @@ from groxy.store.keys import (
 from groxy.store.ledger import StoredBalances, balances_of
 from groxy.store.secrets import InstallationSecret
 from groxy.store.users import create_user
-from groxy.store.writing import Group, entry_writer
+from groxy.store.writers import entry_writer
+from groxy.store.writing import Group
 from tests.store.rows import request_entry
 
 SECRET = InstallationSecret(b"s" * 32)

@@ -26,7 +26,8 @@ from groxy.store.ledger import (
     user_side,
 )
 from groxy.store.verification import verify
-from groxy.store.writing import Group, all_moves, entry_writer
+from groxy.store.writers import entry_writer
+from groxy.store.writing import Group, all_moves
 from tests.store.rows import request_entry
 
 SQLITE = "sqlite+aiosqlite:///groxy.db"

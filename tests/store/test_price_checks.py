@@ -2,7 +2,8 @@ import pytest
 
 from groxy.store.price_checks import Billed, bills, served_models, usage_of
 from groxy.store.users import create_user
-from groxy.store.writing import Group, entry_writer
+from groxy.store.writers import entry_writer
+from groxy.store.writing import Group
 from tests.store.rows import attempt_entry, request_entry
 
 SINCE_MS = 1_790_000_000_000

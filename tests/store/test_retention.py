@@ -11,7 +11,8 @@ from groxy.store.audit import AuditEntry, list_audit, write_audit
 from groxy.store.entries import last_requests
 from groxy.store.ledger import Entry
 from groxy.store.retention import Pruned, Pruner, RetentionRules, cutoff_ms, oldest_request_id
-from groxy.store.writing import Group, entry_writer
+from groxy.store.writers import entry_writer
+from groxy.store.writing import Group
 from tests.store.rows import attempt_entry, request_entry
 
 DAY_MS = 86_400_000

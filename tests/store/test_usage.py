@@ -20,7 +20,8 @@ from groxy.store.usage import (
     hours_of_models,
     sum_usage,
 )
-from groxy.store.writing import Group, entry_writer
+from groxy.store.writers import entry_writer
+from groxy.store.writing import Group
 from tests.store.rows import attempt_entry, request_entry
 
 YEAR = UsageFilter(first_day=20250101, last_day=20251231)

@@ -4,7 +4,8 @@ import sqlalchemy as sa
 from groxy.store import tables
 from groxy.store.ledger import COSTS, HELD, Kind, enter, upstream_side
 from groxy.store.verification import verify
-from groxy.store.writing import Group, entry_writer
+from groxy.store.writers import entry_writer
+from groxy.store.writing import Group
 from tests.store.rows import attempt_entry, request_entry
 from tests.store.test_ledger import charge, entry
 

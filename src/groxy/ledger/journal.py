@@ -1,8 +1,9 @@
 """The books' writer: entries of many requests, committed together.
 
-In: the entries of one request. Out: nothing, once they are durable. While one group is being
-committed the next one gathers, so that a commit's cost is shared by all who wait for it, and a
-lone request waits for no one. Must not drop an entry it took: `close` writes what is left.
+In: the entries of one request. Out: nothing, once they are durable. A group gathers while another
+is being committed, and while the loop is busy, so that a commit's cost is shared by all who wait
+for it, and a lone request waits for no one. Must not drop an entry it took: `close` writes what is
+left.
 
 While the database is away, groups are spooled (`ledger/backlog.py`), and durable there: see
 docs/decisions/0010-spool-while-the-database-is-away.md.
@@ -45,6 +46,10 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
 _Pending = tuple[Sheet, "asyncio.Future[Committed]"]
 _MAX_GROUP = 512
 """Requests in one commit: bounds how long a single one takes."""
+_GATHER_S = 0.005
+"""The most that a busy loop has a group wait for company."""
+_IDLE_S = 0.0001
+"""A turn of the loop that takes less had nothing else to do."""
 
 
 class _Write(msgspec.Struct, eq=False):
@@ -136,7 +141,7 @@ class Journal:
         self._pending.append((sheet, committed))
         if self._idle.is_set():
             self._idle.clear()
-            self._begin_group()
+            self._gather()
         return committed
 
     async def close(self) -> None:
@@ -150,9 +155,21 @@ class Journal:
         if self._backlog is not None:
             await self._backlog.close()
 
+    def _gather(self) -> None:
+        """Begin a group once the loop has nothing else to do: until then more entries may come."""
+        now = time.perf_counter()
+        asyncio.get_running_loop().call_soon(self._look_for_more, now, now + _GATHER_S)
+
+    def _look_for_more(self, last_look: float, until: float) -> None:
+        now = time.perf_counter()
+        if now - last_look < _IDLE_S or now > until or len(self._pending) >= _MAX_GROUP:
+            self._begin_group()
+        else:
+            asyncio.get_running_loop().call_soon(self._look_for_more, now, until)
+
     def _begin_group(self) -> None:
         """Hand what is pending to the writer; the rest gathers until that is done."""
-        if self._is_held:
+        if self._is_held or self._is_busy:
             return
         self._is_busy = True
         waiters, self._pending = self._pending[:_MAX_GROUP], self._pending[_MAX_GROUP:]
@@ -195,7 +212,7 @@ class Journal:
                 committed.set_exception(_copy(error))
         self._is_busy = False
         if self._pending:
-            self._begin_group()
+            self._gather()
         else:
             self._idle.set()
 

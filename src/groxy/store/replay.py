@@ -16,7 +16,8 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.store import tables
 from groxy.store.database import BULK_TIMEOUT_S, Database
 from groxy.store.ledger import Balances
-from groxy.store.writing import EntryWriter, Group, Statements, entry_writer, write
+from groxy.store.writers import EntryWriter, entry_writer
+from groxy.store.writing import Group, Statements, write
 
 _MAX_IDS = 500
 """Ids in one question; SQLite takes some thousands, PostgreSQL 32,767 (both documented limits)."""
