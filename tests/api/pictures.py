@@ -11,7 +11,7 @@ from groxy.api.errors import ErrorBoundary
 from groxy.api.files import StoredMedia
 from groxy.api.images import ImagesEndpoint
 from groxy.api.media_chat import Forms, MediaChat
-from groxy.api.text import call_of, identify
+from groxy.api.text import call_of, identify, read_asked
 from groxy.app import Application
 from groxy.cli.http_server import server_of
 from groxy.core.media import VideoRequest
@@ -27,7 +27,7 @@ from groxy.media.fetch import Fetcher
 from groxy.media.links import Links
 from groxy.media.shelf import Shelf, ShelfLimits
 from groxy.store.entries import RequestEntry, last_requests
-from groxy.wire.asgi import AsgiApp, Receive, Scope, Send, read_body
+from groxy.wire.asgi import AsgiApp, AsgiClient, Receive, Scope, Send, read_body
 from tests.inprocess import Answer, application, ask
 from tests.servers import free_port
 
@@ -145,8 +145,12 @@ def _handed_over(app: Application, chat: MediaChat, dialect: Dialect) -> AsgiApp
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         caller = identify(app.loader.callers, scope)
         body = await read_body(scope, receive, limit=32 * MIB)
-        call = call_of(scope, dialect, caller, body)
-        capability = chat.takes(body)
+        asked = read_asked(dialect, body)
+        call = call_of(scope, dialect, caller, body, asked)
+        if asked is None:
+            await app.gateway.answer(call, AsgiClient(receive, send))
+            return
+        capability = chat.is_media(asked.model)
         assert capability is not None
         await chat.answer(capability, call, scope, receive, send)
 

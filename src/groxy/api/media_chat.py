@@ -38,7 +38,6 @@ from groxy.media.links import Links
 from groxy.routing.catalog import Capability, Catalog
 from groxy.routing.suffixes import read_suffixes
 from groxy.wire.asgi import AsgiClient, Headers, Receive, Scope, Send
-from groxy.wire.json import UNREADABLE
 
 _MEDIA = frozenset({Capability.IMAGE, Capability.IMAGE_EDIT, Capability.VIDEO})
 _TELL_EVERY_S = 5.0
@@ -52,13 +51,6 @@ _STREAM: Headers = [
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 ]
-
-
-class _Named(msgspec.Struct):
-    model: str = ""
-
-
-_named_decoder = msgspec.json.Decoder(_Named)
 
 
 class Forms(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,20 +91,10 @@ class MediaChat:
             found = catalog.find(catalog.resolve(read_suffixes(model).base))
         return found.capability if found is not None and found.capability in _MEDIA else None
 
-    def takes(self, body: bytes) -> Capability | None:
-        """Return what a request's model makes, if that is pictures or film, else None.
-
-        A body that cannot be read is none of ours: the pipeline says what is wrong with it.
-        """
-        try:
-            return self.is_media(_named_decoder.decode(body).model)
-        except UNREADABLE:
-            return None
-
     async def answer(
         self, capability: Capability, call: Call, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Answer a request whose body `takes` gave the capability of."""
+        """Answer a request for a model of this capability."""
         turn = _Turn(self, call, AsgiClient(receive, send), base_url_of(scope))
         if capability is Capability.VIDEO:
             await turn.answer_with_film()
@@ -248,7 +230,8 @@ class _Turn:
 
     async def _read(self) -> tuple[Asked, Request]:
         """Read the request with its history; from here on it is known how to answer."""
-        asked = self._call.dialect.decode_request(self._call.body)
+        call = self._call
+        asked = call.asked or call.dialect.decode_request(call.body)
         usual = self._means.limits.streams_by_default
         self._is_stream = usual if asked.stream is None else asked.stream
         frame = Frame(

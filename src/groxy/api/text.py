@@ -5,7 +5,7 @@ from typing import Protocol
 from groxy.api.attachments import Attachments
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.terms import MAX_TAG_CHARS, MAX_TAGS
-from groxy.dialects._base import Dialect
+from groxy.dialects._base import Asked, Dialect
 from groxy.gateway import Call, Gateway
 from groxy.policy.access import check_access, client_address
 from groxy.policy.keys import Caller, Keyring
@@ -56,7 +56,20 @@ def _address_of(keyring: Keyring, scope: Scope) -> str | None:
     return client_address(peer, forwarded, keyring.trusted_proxies)
 
 
-def call_of(scope: Scope, dialect: Dialect, caller: Caller, body: bytes) -> Call:
+def read_asked(dialect: Dialect, body: bytes) -> Asked | None:
+    """Return a request as its dialect reads it; None where it cannot.
+
+    The pipeline says then what is wrong with it, and enters it in the books.
+    """
+    try:
+        return dialect.decode_request(body)
+    except GroxyError:
+        return None
+
+
+def call_of(
+    scope: Scope, dialect: Dialect, caller: Caller, body: bytes, asked: Asked | None = None
+) -> Call:
     """Return a request as the gateway takes it, with what its headers tell."""
     hints = {"conversation": "", "app_title": "", "app_url": ""}
     for name, value in scope["headers"]:
@@ -72,6 +85,7 @@ def call_of(scope: Scope, dialect: Dialect, caller: Caller, body: bytes) -> Call
         dialect=dialect,
         caller=caller,
         body=body,
+        asked=asked,
         prefer_tags=() if tags is None else read_tags(tags),
         recording=scope.get(RECORDING),
         **hints,
@@ -98,8 +112,8 @@ def _hint(value: bytes) -> str:
 class MediaAnswers(Protocol):
     """What answers requests for models that make pictures or film; see `api.media_chat`."""
 
-    def takes(self, body: bytes) -> Capability | None:
-        """Return what the model makes, if this answers for it."""
+    def is_media(self, model: str) -> Capability | None:
+        """Return what a model makes, if this answers for it."""
         ...
 
     async def answer(
@@ -109,10 +123,18 @@ class MediaAnswers(Protocol):
         ...
 
 
+class LaterAnswers(Protocol):
+    """What answers requests later; see `api.deferred`."""
+
+    async def answer(self, call: Call, asked: Asked, send: Send) -> None:
+        """Answer with a receipt."""
+        ...
+
+
 class TextEndpoint:
     """POST in one dialect."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one part for each thing that may become of a request
         self,
         gateway: Gateway,
         keyring: Keyring,
@@ -121,6 +143,7 @@ class TextEndpoint:
         max_body_bytes: int,
         media: MediaAnswers | None = None,
         attachments: Attachments | None = None,
+        later: LaterAnswers | None = None,
     ) -> None:
         self._gateway = gateway
         self._keyring = keyring
@@ -128,15 +151,23 @@ class TextEndpoint:
         self._max_body_bytes = max_body_bytes
         self._media = media
         self._attachments = attachments
+        self._later = later
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request: who asks comes first, so that strangers cannot make us read much."""
         caller = identify(self._keyring, scope)
         body = await read_body(scope, receive, limit=self._max_body_bytes)
-        if self._attachments is not None:
-            body = await self._attachments.filled(body, self._dialect.name, caller.key_id)
-        call = call_of(scope, self._dialect, caller, body)
-        if self._media is not None and (made := self._media.takes(body)) is not None:
+        asked = read_asked(self._dialect, body)
+        if self._attachments is not None and (asked is None or asked.may_name_files):
+            filled = await self._attachments.filled(body, self._dialect.name, caller.key_id)
+            if filled is not body:
+                body, asked = filled, read_asked(self._dialect, filled)
+        call = call_of(scope, self._dialect, caller, body, asked)
+        if asked is None:
+            await self._gateway.answer(call, AsgiClient(receive, send))
+        elif self._later is not None and asked.is_deferred:
+            await self._later.answer(call, asked, send)
+        elif self._media is not None and (made := self._media.is_media(asked.model)) is not None:
             await self._media.answer(made, call, scope, receive, send)
-            return
-        await self._gateway.answer(call, AsgiClient(receive, send))
+        else:
+            await self._gateway.answer(call, AsgiClient(receive, send))

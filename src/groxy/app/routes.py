@@ -7,7 +7,7 @@ from starlette.routing import Route
 from groxy.api.activity import Activity
 from groxy.api.attachments import Attachments
 from groxy.api.auth import Auth
-from groxy.api.deferred import DeferrableEndpoint, DeferredReply
+from groxy.api.deferred import DeferredAnswers, DeferredReply
 from groxy.api.files import Files, StoredMedia
 from groxy.api.generation import Generation
 from groxy.api.health import Check, MetricsPage, Ready
@@ -73,14 +73,9 @@ def _text(parts: Parts) -> Mapping[str, Mapping[str, AsgiApp]]:
     tokenize = TokenizeEndpoint(callers, tokenizer, max_body_bytes=most)
     quoter = Quoter(gateway, {one.name: one for one in _DIALECTS})
     media, files = parts.media.chat, Attachments(parts.media.shelf)
-    chat = DeferrableEndpoint(
-        gateway,
-        callers,
-        CHAT,
-        parts.deferred,
-        max_body_bytes=most,
-        media=media,
-        attachments=files,
+    later = DeferredAnswers(parts.deferred)
+    chat = TextEndpoint(
+        gateway, callers, CHAT, max_body_bytes=most, media=media, attachments=files, later=later
     )
     responses = TextEndpoint(
         gateway, callers, RESPONSES, max_body_bytes=most, media=media, attachments=files

@@ -47,6 +47,8 @@ class Asked(msgspec.Struct, kw_only=True):
     """True when the reply is to be kept for its caller (Responses' `store`)."""
     continues: str = ""
     """The id of the kept reply that this request goes on from (`previous_response_id`)."""
+    may_name_files: bool = True
+    """False when it certainly names no file that is kept here."""
     is_deferred: bool = False
     """True when the caller will fetch the answer later (xAI's `deferred`)."""
     fallbacks: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from groxy.core.tokens import TokenCounter
-from groxy.dialects._base import Counting, Dialect, UpstreamsEnd
+from groxy.dialects._base import Asked, Counting, Dialect, UpstreamsEnd
 from groxy.gateway.calls import OpenCalls
 from groxy.gateway.hedging import Hedger
 from groxy.gateway.lanes import Fetch
@@ -31,6 +31,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     dialect: Dialect
     caller: Caller
     body: bytes
+    asked: Asked | None = None
+    """The body as the dialect reads it; None while nobody has, or where nobody can."""
     conversation: str = ""
     """The caller's own word for the conversation, from a header."""
     app_title: str = ""

@@ -25,6 +25,7 @@ _STREAM_HEADERS = [
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 ]
+_LARGE_BYTES = 64 * 1024
 _CUT_NOTE = b": ended here, because what was held for this reply is used up\n\n"
 
 
@@ -95,12 +96,21 @@ class _Answer:
         self._tries = self._error = None
 
     def _decode(self) -> Asked:
-        self._trail.request_sha256 = hashlib.sha256(self._call.body).digest()
-        asked = self._call.dialect.decode_request(self._call.body)
+        call = self._call
+        if len(call.body) < _LARGE_BYTES:
+            self._hash_request()
+        else:
+            # While the upstream is reading it.
+            asyncio.get_running_loop().call_soon(self._hash_request)
+        asked = call.asked or call.dialect.decode_request(call.body)
         self._trail.model_asked = asked.model
         default = self._gateway.limits.streams_by_default
         self._trail.is_stream = default if asked.stream is None else asked.stream
         return asked
+
+    def _hash_request(self) -> None:
+        if self._trail.request_sha256 is None:
+            self._trail.request_sha256 = hashlib.sha256(self._call.body).digest()
 
     async def _reply_to(self, asked: Asked) -> bytes:
         """Return the reply's last bytes; note what of it is to be kept."""
@@ -189,6 +199,7 @@ class _Answer:
 
     async def _settle(self, last_bytes: bytes) -> None:
         """Enter the request in the books, and count it."""
+        self._hash_request()
         if self._run is not None:
             self._trail.reply_id = self._run.tally.reply_id
             self._trail.finish_reason = self._run.tally.finish_reason

@@ -96,17 +96,19 @@ class HttpReply:
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body, or raise BAD_REPLY when it is longer than `limit` bytes."""
+        # Not through `chunks`: what an asynchronous generator costs is felt when most replies have
+        # one chunk.
+        content = self._response.content
         pieces: list[bytes] = []
         size = 0
-        async for chunk in self.chunks():
-            pieces.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                raise GroxyError(
-                    ErrorKind.BAD_REPLY,
-                    "The upstream's reply is too large.",
-                    detail=f"reply over {limit} bytes",
-                )
+        try:
+            while chunk := await content.readany():
+                pieces.append(chunk)
+                size += len(chunk)
+                if size > limit:
+                    raise _too_large(limit)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _broken(error) from error
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def chunks(self) -> AsyncGenerator[bytes]:
@@ -224,6 +226,11 @@ def _unreachable(error: Exception) -> GroxyError:
             ErrorKind.UPSTREAM_TIMEOUT, "The upstream could not be reached in time.", detail=detail
         )
     return GroxyError(ErrorKind.UPSTREAM_DOWN, "The upstream could not be reached.", detail=detail)
+
+
+def _too_large(limit: int) -> GroxyError:
+    detail = f"reply over {limit} bytes"
+    return GroxyError(ErrorKind.BAD_REPLY, "The upstream's reply is too large.", detail=detail)
 
 
 def _broken(error: Exception) -> GroxyError:

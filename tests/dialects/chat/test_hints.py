@@ -8,7 +8,14 @@ import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.preferences import NONE, Preferences, SortBy
-from groxy.dialects.chat.hints import SERVER_TOOLS, carriers, conversation, preferences
+from groxy.dialects.chat.hints import (
+    SERVER_TOOLS,
+    carriers,
+    conversation,
+    may_name_files,
+    parts_of,
+    preferences,
+)
 from groxy.dialects.chat.request import decode_request
 from groxy.dialects.chat.shapes import Chat, chat_decoder
 
@@ -22,6 +29,10 @@ def _body(**fields: Any) -> bytes:
 
 def _chat(**fields: Any) -> Chat:
     return chat_decoder.decode(_body(**fields))
+
+
+def carriers_of(chat: Chat) -> tuple[str, ...]:
+    return carriers(chat, parts_of(chat))
 
 
 def _wishes(**provider: Any) -> Preferences:
@@ -57,17 +68,40 @@ def _refused(**provider: Any) -> GroxyError:
     ],
 )
 def test_a_request_says_who_can_carry_it(fields, expected):
-    assert carriers(_chat(**fields)) == expected
+    assert carriers_of(_chat(**fields)) == expected
 
 
 @pytest.mark.parametrize("kind", sorted(SERVER_TOOLS))
 def test_tools_that_the_upstream_runs_want_responses(kind):
-    assert carriers(_chat(tools=[{"type": kind}])) == ("responses", "chat")
+    assert carriers_of(_chat(tools=[{"type": kind}])) == ("responses", "chat")
 
 
 def test_sound_is_for_chat_alone():
     content = [{"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}]
-    assert carriers(_chat(messages=[{"role": "user", "content": content}])) == ("chat",)
+    assert carriers_of(_chat(messages=[{"role": "user", "content": content}])) == ("chat",)
+
+
+# ------------------------------------------------------------------------------------------- files
+
+_PICTURE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+_ID = "file-0123"
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ({"type": "text", "text": 'the "file_id" of file-0123'}, False),
+        (_PICTURE, False),
+        ({"type": "file", "file": {"file_id": _ID}}, True),
+        ({"type": "text", "text": "", "file_id": _ID}, True),
+        ({"type": "text", "text": "", "source": {"type": "file", "file_id": _ID}}, True),
+        ({"type": "input_file", "deeper": {"file_id": _ID}}, True),
+    ],
+)
+def test_parts_that_may_name_a_file_are_known(part, expected):
+    chat = _chat(messages=[*HELLO, {"role": "user", "content": [_PICTURE, part]}])
+
+    assert may_name_files(parts_of(chat)) is expected
 
 
 # ------------------------------------------------------------------------------------ conversations

@@ -3,7 +3,9 @@
 In: a checked request. Out: values for `Asked`. Must not decide anything about accounts.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
+from itertools import chain
 
 import msgspec
 
@@ -11,7 +13,7 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.preferences import NONE, Preferences, SortBy
 from groxy.dialects._base import conversation_key
 from groxy.dialects.chat.search import is_on
-from groxy.dialects.chat.shapes import Chat, MessageShape, Provider, Sort
+from groxy.dialects.chat.shapes import Chat, MessageShape, PartShape, Provider, Sort
 from groxy.wire.json import UNREADABLE
 
 SERVER_TOOLS = frozenset(
@@ -40,7 +42,21 @@ class _Metadata(msgspec.Struct):
 _decode_metadata = msgspec.json.Decoder(_Metadata).decode
 
 
-def carriers(chat: Chat) -> tuple[str, ...]:
+def parts_of(chat: Chat) -> list[PartShape]:
+    """Return all parts of messages that are not mere text."""
+    contents = [one.content for one in chat.messages if isinstance(one.content, list)]
+    return list(chain.from_iterable(contents))
+
+
+def may_name_files(parts: Sequence[PartShape]) -> bool:
+    """Return whether a part may name a file that is kept here."""
+    return any(
+        part.file is not None or part.file_id or part.source or part.type not in _KNOWN_PARTS
+        for part in parts
+    )
+
+
+def carriers(chat: Chat, parts: Sequence[PartShape]) -> tuple[str, ...]:
     """Return the dialects that can carry this request, best first; () for all of chat's.
 
     Only chat has several choices, sound, and tools of kinds that nobody else knows.
@@ -48,16 +64,11 @@ def carriers(chat: Chat) -> tuple[str, ...]:
     if chat.n is not None and chat.n > 1:
         return _ONLY_CHAT
     kinds = {tool.type for tool in chat.tools} - _LOCAL_TOOLS if chat.tools else set()
-    if not kinds <= SERVER_TOOLS or any(_has_foreign_part(message) for message in chat.messages):
+    if not kinds <= SERVER_TOOLS or any(part.type not in _KNOWN_PARTS for part in parts):
         return _ONLY_CHAT
     if kinds or is_on(chat.search_parameters):
         return _SERVER_TOOL_CARRIERS
     return ()
-
-
-def _has_foreign_part(message: MessageShape) -> bool:
-    content = message.content
-    return isinstance(content, list) and any(part.type not in _KNOWN_PARTS for part in content)
 
 
 def conversation(chat: Chat) -> str:

@@ -4,6 +4,8 @@ Checks types and ranges and names the field at fault; everything it does not kno
 certain upstream or model cannot do is not decided here.
 """
 
+from collections.abc import Sequence
+
 from msgspec import Raw
 
 from groxy.core.errors import ErrorKind, GroxyError
@@ -23,6 +25,7 @@ def decode_request(body: bytes) -> Asked:
     fields, max_cost_ticks = open_body(body)
     _check_messages(chat.messages)
     _check_tools(chat)
+    parts = hints.parts_of(chat)
     if chat.deferred and chat.stream:
         raise _bad("deferred", "cannot go with `stream`: leave one of them out")
     wants_cost = chat.usage is not None and bool(chat.usage.include)
@@ -32,10 +35,11 @@ def decode_request(body: bytes) -> Asked:
         stream=chat.stream,
         fields=fields,
         wants_usage=bool(streams_usage) or wants_cost,
-        requires=_abilities(chat),
-        carriers=hints.carriers(chat),
+        requires=_abilities(chat, parts),
+        carriers=hints.carriers(chat, parts),
         conversation=hints.conversation(chat),
         tool_names=_tool_names(chat) if chat.tools else _NO_TOOLS,
+        may_name_files=hints.may_name_files(parts),
         is_deferred=bool(chat.deferred),
         fallbacks=tuple(chat.models or ()),
         preferences=hints.preferences(chat.provider),
@@ -88,18 +92,13 @@ def _tool_names(chat: Chat) -> frozenset[str]:
     return frozenset(tool.function.name for tool in chat.tools or () if tool.function is not None)
 
 
-def _abilities(chat: Chat) -> frozenset[str]:
+def _abilities(chat: Chat, parts: Sequence[PartShape]) -> frozenset[str]:
     needed = set()
     if chat.tools:
         needed.add("tools")
     if chat.response_format and chat.response_format.type == "json_schema":
         needed.add("schema")
-    if any(
-        part.type == "image_url"
-        for message in chat.messages
-        if isinstance(message.content, list)
-        for part in message.content
-    ):
+    if any(part.type == "image_url" for part in parts):
         needed.add("image")
     return frozenset(needed)
 

@@ -46,6 +46,8 @@ class PartShape(msgspec.Struct):
     refusal: str | None = None
     image_url: Url | str | None = None
     file: FileRef | None = None
+    file_id: Raw = Raw(b"")
+    source: Raw = Raw(b"")
 
 
 class Function(msgspec.Struct):
