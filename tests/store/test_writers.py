@@ -173,6 +173,33 @@ async def test_a_group_that_is_being_written_keeps_others_out_until_it_is_done(s
     assert found == [("req_1",), ("req_2",)]
 
 
+async def test_without_a_write_ahead_log_readers_only_delay(sqlite, tmp_path, monkeypatch):
+    """As on file systems where SQLite cannot have one."""
+    monkeypatch.setattr(
+        writers,
+        "set_sqlite_pragmas",
+        lambda connection, _: connection.execute("PRAGMA busy_timeout=5000"),
+    )
+    await sqlite.close()
+    rows_of(tmp_path / "groxy.db", "PRAGMA journal_mode=DELETE")
+    reader = sqlite3.connect(tmp_path / "groxy.db", isolation_level=None)
+    async with open_writer(sqlite) as writer:
+        await writer.submit(Group([request_entry("req_1")], []))
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM requests").fetchone()
+        written = writer.submit(Group([request_entry("req_2")], []))
+        await asyncio.sleep(0.05)
+        was_done = written.done()
+        reader.close()
+        await written
+
+    assert not was_done
+    assert rows_of(tmp_path / "groxy.db", "SELECT id FROM requests ORDER BY id") == [
+        ("req_1",),
+        ("req_2",),
+    ]
+
+
 async def test_large_things_that_are_kept_are_written_too(sqlite, tmp_path):
     large = KeptRow("resp_1", "reply", "key_1", None, "", "done", 1, 2**40, None, b"x" * 2**20)
     async with open_writer(sqlite) as writer:

@@ -125,8 +125,9 @@ class _SqliteWriter:
     def _outcome_of(self, order: _Order) -> Balances | GroxyError:
         try:
             if order.moved is not None and self._prompt is not None:
-                self._prompt.commit()
-                return order.moved
+                if _is_committed(self._prompt):
+                    return order.moved
+                self._prompt.rollback()
             connection = self._patient or self._connect()
             with connection:
                 return self._statements.put(connection, order.group)
@@ -154,6 +155,17 @@ class _SqliteWriter:
         for connection in (prompt, patient):
             if connection is not None:
                 connection.close()
+
+
+def _is_committed(connection: sqlite3.Connection) -> bool:
+    """Commit; return False when readers are in the way, as where a file cannot have a log."""
+    try:
+        connection.commit()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
 
 
 _HEAVY_BYTES = 256 * 1024
