@@ -4,6 +4,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -323,6 +324,25 @@ async def test_a_migration_that_fails_half_way_leaves_nothing(store_url, tmp_pat
 
     assert caught.value.kind is ErrorKind.STORE_DOWN
     assert (len(made), left) == (3, [])
+
+
+_SAYS_WHAT_IT_LOADED = """
+import asyncio, sys
+from pathlib import Path
+from groxy.store.database import Database
+asyncio.run(Database.open(sys.argv[1], Path(sys.argv[2])))
+print(*sorted({name.partition(".")[0] for name in sys.modules if name.count(".") > 1}))
+print(*(name for name in sys.modules if name.startswith("pygments.lexers.")))
+"""
+
+
+def test_migrating_loads_nothing_that_colours_error_pages(tmp_path):
+    script = [sys.executable, "-c", _SAYS_WHAT_IT_LOADED, SQLITE, str(tmp_path)]
+    told = subprocess.run(script, check=True, capture_output=True, text=True)
+    packages, lexers = told.stdout.splitlines()
+
+    assert "alembic" in packages.split()
+    assert lexers == ""
 
 
 _OPENS = """

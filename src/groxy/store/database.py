@@ -5,8 +5,9 @@ In: an SQLAlchemy URL (SQLite or PostgreSQL). Out: an engine that the other file
 
 import asyncio
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -271,13 +272,31 @@ def _schema_version(connection: sa.Connection) -> str | None:
 
 def _upgrade(connection: sa.Connection) -> None:
     # Alembic takes a tenth of a second to import; most starts have nothing to migrate.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
+    with _missing("mako.ext.pygmentplugin"):
+        from alembic import command  # noqa: PLC0415
+        from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+@contextmanager
+def _missing(module: str) -> Iterator[None]:
+    """Let a module be missing for whoever can do without it.
+
+    Mako, which comes with Alembic, colours its error pages where it can. Nobody sees any here, and
+    the lexers of five languages would stay in memory: 4 MB.
+    """
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]  # how Python is told so
+    try:
+        yield
+    finally:
+        del sys.modules[module]
 
 
 def _not_opened(error: Exception) -> GroxyError:
