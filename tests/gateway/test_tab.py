@@ -504,3 +504,15 @@ async def test_hashes_of_what_came_and_went_are_in_the_books():
 
     assert stage.entry.request_sha256 == hashlib.sha256(body.encode()).digest()
     assert stage.entry.reply_sha256 == hashlib.sha256(stage.client.body).digest()
+
+
+@pytest.mark.parametrize("end", ['"}]}', ""], ids=["that is served", "that is refused"])
+async def test_the_hash_of_a_large_body_is_in_the_books_too(end):
+    stage = Stage(Seat(Reply(script=[whole()])))
+    body = b'{"model": "grok-4.3", "messages": [{"role": "user", "content": "'
+    body += b"a" * 1_000_000 + end.encode()
+
+    await stage.send(body)
+
+    assert stage.client.status == (200 if end else 400)
+    assert stage.entry.request_sha256 == hashlib.sha256(body).digest()

@@ -169,7 +169,7 @@ class Journal:
 
     def _begin_group(self) -> None:
         """Hand what is pending to the writer; the rest gathers until that is done."""
-        if self._is_held or self._is_busy:
+        if self._is_held or self._is_busy or not self._pending:
             return
         self._is_busy = True
         waiters, self._pending = self._pending[:_MAX_GROUP], self._pending[_MAX_GROUP:]

@@ -43,6 +43,8 @@ def entry_writer(database: Database) -> EntryWriter:
 
 
 _CACHED_STATEMENTS = 256
+_HEAVY_BYTES = 256 * 1024
+"""Of what requests leave behind: copying more of it would hold the loop up."""
 _WRITE_ERRORS = (sqlite3.Error, OSError, OverflowError, UnicodeError)
 """The last two: a number or a text that SQLite cannot hold. The thread has to outlive them all."""
 
@@ -62,7 +64,7 @@ class _SqliteWriter:
 
     Rows go into their transaction on the loop: that is computing, in pages that are in memory, and
     a thread that does it has to win the interpreter back for each statement, which cost a loaded
-    process a fifth of its time. What may wait goes to the thread: the synced commit, and a whole
+    process an eighth of its time. What may wait goes to the thread: the synced commit, and a whole
     group when somebody else is writing, or when there is no open connection.
     """
 
@@ -168,11 +170,8 @@ def _is_committed(connection: sqlite3.Connection) -> bool:
     return True
 
 
-_HEAVY_BYTES = 256 * 1024
-
-
 def _is_heavy(group: Group) -> bool:
-    """Return whether copying what requests leave behind would hold the loop up."""
+    """Return whether the thread should write a group."""
     return sum(len(row.sealed) for row in group.kept) > _HEAVY_BYTES
 
 

@@ -43,7 +43,7 @@ _decode_metadata = msgspec.json.Decoder(_Metadata).decode
 
 
 def parts_of(chat: Chat) -> list[PartShape]:
-    """Return all parts of messages that are not mere text."""
+    """Return the parts of all messages whose content is a list of parts."""
     contents = [one.content for one in chat.messages if isinstance(one.content, list)]
     return list(chain.from_iterable(contents))
 
