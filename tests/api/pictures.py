@@ -41,8 +41,8 @@ class Camera:
     def __init__(self, shelf: Shelf) -> None:
         self.shelf = shelf
         self.asked: list[VideoRequest] = []
-        self.script: list[int | Exception | float] = []
-        """Percents; what is raised; seconds to wait as floats."""
+        self.script: list[int | Exception | float | asyncio.Event] = []
+        """Percents; what is raised; seconds to wait as floats; what is waited for."""
         self.is_closed = False
 
     async def film(self, call: Call, request: VideoRequest) -> AsyncGenerator[FilmProgress | Film]:
@@ -54,6 +54,8 @@ class Camera:
                     raise step
                 if isinstance(step, float):
                     await asyncio.sleep(step)
+                elif isinstance(step, asyncio.Event):
+                    await asyncio.wait_for(step.wait(), 10)
                 else:
                     yield FilmProgress(percent=step)
             content = b"\0\0\0\x18ftypmp42"

@@ -320,7 +320,7 @@ def test_reasoning_that_was_changed_on_its_way_is_refused_by_who_reads_it(client
 
 
 def test_a_conversation_goes_on_from_a_kept_reply(client):
-    first = client.responses.create(model=_MODEL, input="My name is Bob.")
+    first = client.responses.create(model=_MODEL, input="My name is Roberta.")
     second = client.responses.create(model=_MODEL, input="Next", previous_response_id=first.id)
     third = client.responses.create(model=_MODEL, input="Last", previous_response_id=second.id)
     assert "message number 3" in third.output_text
@@ -470,7 +470,7 @@ def test_what_came_before_is_counted_too(client):
 
 
 def test_a_conversation_goes_on_from_its_summary(client):
-    first = client.responses.create(model=_MODEL, input="My name is Bob.")
+    first = client.responses.create(model=_MODEL, input="My name is Roberta.")
     compacted = client.responses.compact(
         model=_MODEL,
         previous_response_id=first.id,
@@ -479,9 +479,9 @@ def test_a_conversation_goes_on_from_its_summary(client):
     assert compacted.object == "response.compaction"
     assert compacted.usage.total_tokens > 0
     *messages, summary = compacted.output
-    assert [item.content[0].text for item in messages] == ["My name is Bob.", "I live in Oslo."]
+    assert [item.content[0].text for item in messages] == ["My name is Roberta.", "I live in Oslo."]
     assert summary.type == "compaction"
-    assert "Bob" not in summary.encrypted_content
+    assert "Roberta" not in summary.encrypted_content
 
     # The client reads every message of an output as one of the model's, and warns of others.
     items: Any = [item.to_dict(warnings=False) for item in compacted.output]

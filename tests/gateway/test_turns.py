@@ -116,7 +116,7 @@ async def test_when_all_are_taken_the_caller_is_to_wait(monkeypatch):
 
 
 async def test_a_deadline_counts_for_each_attempt():
-    stage = Stage(Seat(Reply()), Seat(Reply()), first_event_s=0.05)
+    stage = Stage(Seat(Reply()), Seat(Reply()), first_event_s=0.5)
     asked = []
 
     async def ask(candidate, attempt):

@@ -92,6 +92,17 @@ async def test_the_second_attempt_has_its_own_deadline():
         assert await kind_of(watch.attempt(forever())) is ErrorKind.UPSTREAM_TIMEOUT
 
 
+async def test_a_wait_before_an_attempt_is_no_upstream_that_does_not_begin():
+    async with vigil(Client(), first_event_s=0.05) as watch:
+        assert await watch.attempt(asyncio.sleep(0.5, "waited"), is_wait=True) == "waited"
+
+
+async def test_a_wait_ends_when_the_time_for_all_is_up():
+    async with vigil(Client(), total_s=0.3) as watch:
+        assert await kind_of(watch.attempt(forever(), is_wait=True)) is ErrorKind.UPSTREAM_TIMEOUT
+        assert watch.is_over
+
+
 async def test_no_attempt_follows_when_the_time_for_all_is_up():
     async with vigil(Client(), total_s=0.3) as watch:
         await kind_of(watch.attempt(forever()))

@@ -78,7 +78,7 @@ class Rounds:
                     raise
                 # Its end is its place in the row, however often it looks: who came first is first.
                 room = means.directory.room(min(left_s, _LOOK_AGAIN_S), patience)
-                await self._vigil.attempt(room)
+                await self._vigil.attempt(room, is_wait=True)
 
     async def _follow(self, plan: Plan, ask: Ask[T], is_final: Callable[[], bool]) -> T:
         """Ask the candidates of a plan, one after the other."""
@@ -100,7 +100,7 @@ class Rounds:
                     if not rotation.may_try_another(error, status):
                         raise
                     if candidates and (pause_s := rotation.pause_s(error, len(failures))):
-                        await self._vigil.attempt(asyncio.sleep(pause_s))
+                        await self._vigil.attempt(asyncio.sleep(pause_s), is_wait=True)
             if not failures:
                 raise NoRoomError
             raise most_telling(failures)

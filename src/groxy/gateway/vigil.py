@@ -106,12 +106,17 @@ class Vigil:
                 task.cancel()
         self._break_silence = None  # It knows who has this object, in a circle.
 
-    async def attempt(self, work: Coroutine[None, None, T]) -> T:
-        """Run one attempt; it ends with the error when a deadline passes or the client leaves."""
+    async def attempt(self, work: Coroutine[None, None, T], *, is_wait: bool = False) -> T:
+        """Run one attempt; it ends with the error when a deadline passes or the client leaves.
+
+        `is_wait`: the work asks no upstream and only lets time pass before an attempt, so nobody
+        is late with a first event.
+        """
         if self._over is not None:
             work.close()
             raise self._over
-        self._attempt_since, self._heard_at = self._loop.time(), 0.0
+        self._attempt_since = self._ends_at if is_wait else self._loop.time()
+        self._heard_at = 0.0
         self._cancelled_for, self._is_attempting = None, True
         try:
             return await work
