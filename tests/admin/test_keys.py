@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from groxy.core.grants import Caps, KeyGrant
 from groxy.core.money import TICKS_PER_USD
 from groxy.store import tables
-from groxy.store.keys import KeyRole, create_key, find_key
+from groxy.store.keys import KeyRole, create_key, find_key, update_key
 from groxy.store.ledger import Entry, Move, enter
 from groxy.store.users import create_user
 from tests.admin.window import SECRET, opened
@@ -55,6 +55,7 @@ async def test_a_key_lives_from_its_making_to_its_end(window):
         "rates": {**NO_RATES, "requests": 10},
         "is_provisioning": False,
         "disabled": False,
+        "disabled_by": None,
         "created_at": told["created_at"],
         "disabled_at": None,
         "old_secret_until": None,
@@ -72,7 +73,7 @@ async def test_a_key_lives_from_its_making_to_its_end(window):
     }
     assert (await window.ask("PATCH", path, body={})).json == changed.json
     resting = await window.post(f"{path}/disable")
-    assert resting.json["disabled"] is True
+    assert (resting.json["disabled"], resting.json["disabled_by"]) == (True, "operator")
     assert (await window.post(f"{path}/enable")).json == changed.json
     rotated = await window.post(f"{path}/rotate", {"grace_s": 60})
     assert rotated.json["secret"] != secret
@@ -84,6 +85,24 @@ async def test_a_key_lives_from_its_making_to_its_end(window):
         *("key.add", "key.change", "key.disable", "key.enable", "key.rotate", "key.revoke"),
     ]
     assert len(window.reloads) == 6
+
+
+@pytest.mark.parametrize("how", ["enable", "PATCH"])
+async def test_a_key_that_the_operator_enables_works_whoever_disabled_it(window, how):
+    made = await window.post("/keys", {"name": "One"})
+    key_id = made.json["key"]["id"]
+    path = f"/keys/{key_id}"
+    await update_key(window.desk.database, key_id, {"disabled": True})
+    assert (await window.get(path)).json["disabled_by"] == "owner"
+    suspended = await window.ask("PATCH", path, body={"disabled": True})
+    assert suspended.json["disabled_by"] == "operator"
+
+    if how == "enable":
+        await window.post(f"{path}/enable")
+    else:
+        await window.ask("PATCH", path, body={"disabled": False})
+    told = (await window.get(path)).json
+    assert (told["disabled"], told["disabled_by"], told["disabled_at"]) == (False, None, None)
 
 
 async def test_no_secret_is_in_a_later_answer_the_log_or_the_audit(window, logged):

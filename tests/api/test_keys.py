@@ -8,7 +8,7 @@ from groxy.core.grants import Caps, KeyGrant, PlanGrant, Rates
 from groxy.core.money import TICKS_PER_USD
 from groxy.store import tables
 from groxy.store.counts import day_of
-from groxy.store.keys import KeyRole, create_key, find_key
+from groxy.store.keys import KeyRole, create_key, find_key, update_key
 from groxy.store.plans import create_plan
 from groxy.store.users import UserStatus, update_user
 from tests.api.household import cookie, household
@@ -157,6 +157,22 @@ async def test_keys_of_others_are_not_there(house, token):
     assert all(answer.error == missing.error for answer in answers)
     for stored in (bobs, nobodys, operators, own, itself):
         assert await find_key(house.app.database, stored.id) == stored
+
+
+async def test_what_the_operator_disabled_its_owner_cannot_enable(house, token):
+    _, key = await house.key(house.ada.id)
+    path = f"/v1/keys/{key.id}"
+    await update_key(house.app.database, key.id, {"suspended": True})
+    refused = await house.ask("PATCH", path, {"disabled": False, "name": "Mine"}, key=token)
+
+    assert (refused.status, refused.error["code"]) == (403, "key_suspended")
+    assert "operator" in refused.error["message"]
+    for change in ({"disabled": True}, {"name": "Other"}):
+        changed = await house.ask("PATCH", path, change, key=token)
+        assert (changed.status, changed.json["data"]["disabled"]) == (200, True)
+    rotated = await house.ask("POST", f"{path}/rotate", key=token)
+    used = await house.ask("GET", "/v1/key", key=rotated.json["key"])
+    assert (used.status, "operator" in used.error["message"]) == (401, True)
 
 
 @pytest.mark.parametrize("name", ["%00", "\0", "..", "' OR 1=1 --", "x" * 5_000, "key_*", "é"])

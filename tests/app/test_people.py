@@ -115,7 +115,11 @@ async def test_a_disabled_and_a_rotated_and_a_revoked_key(app):
     await app.load_changes()
     assert "disabled" in refusal(app, key)
 
-    await update_key(app.database, stored.id, {"disabled": False})
+    await update_key(app.database, stored.id, {"disabled": False, "suspended": True})
+    await app.load_changes()
+    assert "operator" in refusal(app, key)
+
+    await update_key(app.database, stored.id, {"suspended": False})
     newer, _ = await rotate_key(app.database, app.secret, stored.id, grace_ms=60_000)
     await app.load_changes()
     assert caller(app, key) == caller(app, newer)

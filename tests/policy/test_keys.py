@@ -382,7 +382,9 @@ def stored(key, caller=LAPTOP, **more):
 @pytest.mark.parametrize(
     ("state", "word"),
     [
-        ({"is_disabled": True}, "disabled"),
+        ({"is_disabled": True}, "owner"),
+        ({"is_suspended": True}, "operator disabled"),
+        ({"is_suspended": True, "is_disabled": True}, "operator disabled"),
         ({"is_barred": True}, "user"),
         ({"is_disabled": True, "is_barred": True}, "disabled"),
     ],

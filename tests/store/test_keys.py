@@ -277,6 +277,18 @@ async def test_a_key_is_disabled_and_enabled_and_keeps_when_that_was_first(datab
     assert await update_key(database, stored.id, {"disabled": False}) == stored
 
 
+async def test_a_key_rests_while_either_its_owner_or_the_operator_says_so(database, ada):
+    stored = await key_of(database, ada)
+    both = await update_key(database, stored.id, {"disabled": True, "suspended": True})
+    suspended = await update_key(database, stored.id, {"disabled": False})
+
+    assert both.rests_since_ms == both.disabled_ms is not None
+    assert suspended.rests_since_ms == both.suspended_ms is not None
+    assert await keys_of(database, ada, include_disabled=False) == []
+    assert await update_key(database, stored.id, {"suspended": False}) == stored
+    assert stored.rests_since_ms is None
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -291,6 +303,7 @@ async def test_a_key_is_disabled_and_enabled_and_keeps_when_that_was_first(datab
         {"grant": None},
         {"disabled": 1},
         {"disabled": "false"},
+        {"suspended": None},
         {"name": None},
         {"expires_ms": True},
         {"expires_ms": 0},

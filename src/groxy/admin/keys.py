@@ -7,7 +7,7 @@ and nowhere else, not in the audit and not in the log. Who may do what with a ke
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -62,6 +62,9 @@ class KeyTold(Told):
     tags: list[str]
     is_provisioning: bool
     disabled: bool
+    disabled_by: Literal["operator", "owner"] | None = Field(
+        description="Only the operator ends what the operator began."
+    )
     created_at: int
     expires_at: int | None
     disabled_at: int | None
@@ -169,7 +172,7 @@ def _change(routes: APIRouter, desk: Desk, auditor: Auditor, changing: asyncio.L
 
 def _switch(routes: APIRouter, desk: Desk, auditor: Auditor) -> None:
     async def switch(actor: Operator, key_id: str, *, disabled: bool) -> KeyTold:
-        key = await update_key(desk.database, key_id, {"disabled": disabled})
+        key = await update_key(desk.database, key_id, _switched(disabled=disabled))
         await desk.reload()
         await auditor.note(actor, "key.disable" if disabled else "key.enable", key.id)
         return await _told_alone(desk, key)
@@ -219,14 +222,26 @@ def _key_told(key: StoredKey, outlay: Outlay) -> KeyTold:
         rates=told_rates(grant.rates),
         tags=list(grant.tags),
         is_provisioning=grant.is_provisioning,
-        disabled=key.disabled_ms is not None,
+        disabled=key.rests_since_ms is not None,
+        disabled_by=_disabled_by(key),
         created_at=key.created_ms,
         expires_at=key.expires_ms,
-        disabled_at=key.disabled_ms,
+        disabled_at=key.rests_since_ms,
         old_secret_until=key.previous_until_ms,
         spent=told_caps(Caps(day=spent.day, week=spent.week, month=spent.month, total=spent.total)),
         left=told_caps(outlay.left),
     )
+
+
+def _disabled_by(key: StoredKey) -> Literal["operator", "owner"] | None:
+    if key.suspended_ms is not None:
+        return "operator"
+    return None if key.disabled_ms is None else "owner"
+
+
+def _switched(*, disabled: bool) -> dict[str, object]:
+    """Return what the operator's word changes: a key that they enable works."""
+    return {"suspended": True} if disabled else {"suspended": False, "disabled": False}
 
 
 def _changes(desk: Desk, given: KeyChangeGiven, before: StoredKey) -> dict[str, object]:
@@ -237,7 +252,7 @@ def _changes(desk: Desk, given: KeyChangeGiven, before: StoredKey) -> dict[str, 
     if "expires_at" in sent:
         changes["expires_ms"] = _checked_expiry(desk, given.expires_at)
     if "disabled" in sent:
-        changes["disabled"] = given.disabled
+        changes |= _switched(disabled=given.disabled)
     if sent & GRANT_FIELDS:
         if before.role is KeyRole.OPERATOR:
             _refuse_bounds(sent & GRANT_FIELDS)

@@ -136,7 +136,7 @@ def told_key(key: StoredKey, outlay: Outlay) -> dict[str, Any]:
         "hash": key.id,
         "name": key.name,
         "label": f"sk-grok-...{key.hint}",
-        "disabled": key.disabled_ms is not None,
+        "disabled": key.rests_since_ms is not None,
         "limit": cap,
         "limit_remaining": left,
         "limit_reset": None if period is None else _RESETS[period],

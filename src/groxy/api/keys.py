@@ -107,6 +107,8 @@ class OwnKeys:
             if given.name is not UNSET:
                 changes["name"] = read_name(given.name)
             if given.disabled is not UNSET:
+                if key.suspended_ms is not None and not given.disabled:
+                    raise _suspended()
                 changes["disabled"] = given.disabled
             if given.expires_at is not UNSET:
                 changes["expires_ms"] = read_expiry(given.expires_at, _now_ms())
@@ -173,6 +175,11 @@ class OwnKeys:
 def _no_such_key() -> GroxyError:
     message = "There is no such key. GET /v1/keys lists them; the id is `hash`."
     return GroxyError(ErrorKind.NOT_FOUND, message, param="hash", code="key_not_found")
+
+
+def _suspended() -> GroxyError:
+    message = "The operator disabled this key, and only they can enable it. Ask them."
+    return GroxyError(ErrorKind.FORBIDDEN, message, param="disabled", code="key_suspended")
 
 
 def _read_truth(query: dict[str, str], name: str) -> bool:

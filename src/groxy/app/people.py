@@ -140,6 +140,7 @@ class People:
             previous=key.previous,
             previous_until_ms=key.previous_until_ms or 0,
             is_disabled=key.disabled_ms is not None,
+            is_suspended=key.suspended_ms is not None,
         )
         return self._renewed(known) if key.user_id else known
 

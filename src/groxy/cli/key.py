@@ -142,8 +142,8 @@ def _row(key: StoredKey) -> tuple[str, ...]:
 def _state(key: StoredKey) -> str:
     if key.revoked_ms is not None:
         return f"revoked {day_text(key.revoked_ms)}"
-    if key.disabled_ms is not None:
-        return f"disabled {day_text(key.disabled_ms)}"
+    if key.rests_since_ms is not None:
+        return f"disabled {day_text(key.rests_since_ms)}"
     if key.expires_ms is None:
         return "in force"
     is_over = key.expires_ms <= time.time_ns() // 1_000_000

@@ -52,12 +52,16 @@ class KnownKey:
     previous_until_ms: int = 0
     """Until when that one works, in unix milliseconds."""
     is_disabled: bool = False
+    is_suspended: bool = False
+    """True when the operator took it out of service."""
     is_barred: bool = False
     """True when its user is disabled."""
 
     def refuse(self, digest: bytes, now_ms: int) -> None:
         """Raise BAD_KEY, to who presents the secret of this digest, when it does not work now."""
-        if self.is_disabled:
+        if self.is_suspended:
+            message = "The operator disabled this API key. Ask them."
+        elif self.is_disabled:
             message = "This API key is disabled. Its owner can enable it again."
         elif self.is_barred:
             message = "The user of this API key is disabled. Ask the operator."
@@ -158,7 +162,7 @@ class Keyring:
         """Return whether a key with this id works now, whoever presents it."""
         known = self._by_id.get(key_id)
         if known is not None:
-            return not (known.is_disabled or known.is_barred)
+            return not (known.is_disabled or known.is_suspended or known.is_barred)
         if self._is_open and key_id == ANYONE.key_id:
             return True
         return any(one.key_id == key_id for one in self._lasting.values())

@@ -21,7 +21,7 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.store import tables
 from groxy.store.patience import patient_connection
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 """The newest migration; a test keeps it in step with `migrations/versions`."""
 TIMEOUT_S = 10.0
 """How long a transaction may take, with the wait for a connection."""

@@ -43,7 +43,7 @@ async def newest_keys(
         _keys.role == KeyRole.CALLER.value,
     )
     if not include_disabled:
-        query = query.where(_keys.disabled_ms.is_(None))
+        query = query.where(_keys.disabled_ms.is_(None), _keys.suspended_ms.is_(None))
     if not include_provisioning:
         query = query.where(~_keys.terms.contains(_PROVISIONING, autoescape=True))
     query = query.order_by(_keys.created_ms.desc(), _keys.id.desc()).offset(offset)

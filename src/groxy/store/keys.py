@@ -66,9 +66,17 @@ class StoredKey:
     grant: KeyGrant = ANY_KEY
     expires_ms: int | None = None
     disabled_ms: int | None = None
+    """Since when its owner let it rest."""
+    suspended_ms: int | None = None
+    """Since when the operator had it taken out of service, whatever its owner says."""
     previous: bytes | None = None
     """The digest from before it was rotated."""
     previous_until_ms: int | None = None
+
+    @property
+    def rests_since_ms(self) -> int | None:
+        """Since when it does not work, because its owner or the operator says so."""
+        return min(filter(None, (self.disabled_ms, self.suspended_ms)), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +133,8 @@ async def create_key(  # noqa: PLR0913 - each is a field of its own
 async def update_key(
     database: Database, key_id: str, changes: Mapping[str, object], *, user_id: str | None = None
 ) -> StoredKey:
-    """Change `name`, `grant`, `expires_ms` or `disabled` (bool) of a key; return it as it is then.
+    """Change `name`, `grant`, `expires_ms`, `disabled` (by its owner) or `suspended` (by the
+    operator; both bool) of a key; return it as it is then.
 
     Raises NOT_FOUND for one that is not in force, and BAD_REQUEST for any other field or a value of
     another type.
@@ -213,7 +222,7 @@ async def keys_of(
         place = sa.tuple_(_keys.created_ms, _keys.id)
         query = query.where(place > sa.tuple_(last.c.created_ms, last.c.id))
     if not include_disabled:
-        query = query.where(_keys.disabled_ms.is_(None))
+        query = query.where(_keys.disabled_ms.is_(None), _keys.suspended_ms.is_(None))
     query = query.order_by(_keys.created_ms, _keys.id).limit(min(max(limit, 1), MAX_PAGE))
     async with database.transaction() as connection:
         return [key_of(row) for row in (await connection.execute(query)).mappings()]
@@ -309,11 +318,11 @@ def _values(changes: Mapping[str, object]) -> dict[str, Any]:
                 values["terms"] = _written(value)
             case "expires_ms", int() | None:
                 values[name] = _checked_time(value)
-            case "disabled", True:
-                # When it was disabled first stays known.
-                values["disabled_ms"] = sa.func.coalesce(_keys.disabled_ms, _now_ms())
-            case "disabled", False:
-                values["disabled_ms"] = None
+            case "disabled" | "suspended", bool():
+                column = f"{name}_ms"
+                # When that was first stays known.
+                since = sa.func.coalesce(_keys[column], _now_ms()) if value else None
+                values[column] = since
             case _:
                 message = f"`{name[:64]}` of a key cannot be set so."
                 raise GroxyError(ErrorKind.BAD_REQUEST, message, param=name)
@@ -363,6 +372,7 @@ def key_of(row: sa.RowMapping) -> StoredKey:
         grant=ANY_KEY if terms == "{}" else _grants.decode(terms),
         expires_ms=row["expires_ms"],
         disabled_ms=row["disabled_ms"],
+        suspended_ms=row["suspended_ms"],
         previous=row["previous"],
         previous_until_ms=row["previous_until_ms"],
     )

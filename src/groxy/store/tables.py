@@ -40,6 +40,7 @@ keys = Table(
     Column("terms", Text, nullable=False, server_default=text("'{}'"), comment="JSON"),
     Column("expires_ms", BigInteger),
     Column("disabled_ms", BigInteger),
+    Column("suspended_ms", BigInteger, comment="by the operator"),
     Column("previous", LargeBinary(32), comment="the digest before a rotation"),
     Column("previous_until_ms", BigInteger),
     Column("revision", BigInteger, nullable=False, server_default=text("0")),
