@@ -9,7 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from groxy.core.ids import new_id, new_request_id
+from groxy.core.media import MediaCall
 from groxy.dialects.chat import DIALECT
 from groxy.dialects.videos import FilmAsked, FilmShown, read_film
 from groxy.gateway import Call
@@ -27,6 +30,7 @@ from groxy.store.entries import AttemptEntry, RequestEntry, attempts_of, last_re
 from groxy.store.jobs import Job, JobStore
 from groxy.store.media import Stored
 from groxy.store.replay import replaying_writer
+from groxy.upstreams.xai import Xai
 from groxy.wire.http import Outgoing
 from tests.gateway.stage import SECRET, Reply, Seat, Stage
 
@@ -66,11 +70,14 @@ class FilmSeat(Seat):
         *looks: object,
         orders: Sequence[Reply | Exception] = (),
         films: Sequence[Reply | Exception] = (),
+        stops: Reply | None = None,
     ) -> None:
         super().__init__()
         self.looks = list(looks or (PENDING, DONE))
         self.orders = list(orders)
         self.films = list(films)
+        self.stops = stops
+        """What is answered to who wants a film no more; see `stoppable`."""
         self.of: dict[str, object] = {}
         """What is told of a film, by its id; comes before `looks`."""
         self.begun: list[dict[str, Any]] = []
@@ -84,6 +91,8 @@ class FilmSeat(Seat):
             self.sent.set()
             usual = told({"request_id": f"film-{len(self.begun)}"})
             return self._given(self.orders, usual)
+        if outgoing.method == "DELETE":
+            return self._given([self.stops] if self.stops else [], told({}))
         if path.startswith("/videos/"):
             look = self.of.get(path.removeprefix("/videos/"))
             if look is None:
@@ -99,6 +108,12 @@ class FilmSeat(Seat):
         assert answer is not None
         # Each one is read once.
         return Reply(answer.status, answer.script, answer.content_type, answer.more_headers)
+
+
+def stoppable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let accounts be told that a film is wanted no more; xAI's cannot."""
+    call = MediaCall(path="/videos/film-1", method="DELETE")
+    monkeypatch.setattr(Xai, "video_cancel_call", lambda self, upstream_id: call)
 
 
 class Killed(BaseException):

@@ -6,12 +6,24 @@ import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.media import VideoRequest
+from groxy.core.money import TICKS_PER_USD
 from groxy.gateway.films import Film, FilmProgress
 from groxy.gateway.recording import Recording
 from groxy.gateway.reel import CANCELLED
 from groxy.jobs.worker import now_ms
-from tests.gateway.film_set import DONE, FILM, MODEL, OWNER, PENDING, FilmSeat
+from tests.gateway.film_set import (
+    DONE,
+    FILM,
+    MODEL,
+    OWNER,
+    PENDING,
+    FilmSeat,
+    stoppable,
+    told,
+)
 
+PRICE = 6 * 7 * TICKS_PER_USD // 100
+"""Of six seconds in 720p, by the catalog: 7 cents a second."""
 FAILED_FILM = {"status": "failed", "error": {"code": "internal_error", "message": "Too dark."}}
 REFUSED_FILM = {"status": "done", "video": {"url": "/x.mp4", "respect_moderation": False}}
 
@@ -80,8 +92,12 @@ async def test_a_job_that_has_ended_is_removed_with_its_film(stand):
     assert (await scene.entry()).cost_ticks == 4_200, "what was made is owed"
 
 
-async def test_a_job_under_way_is_cancelled_removed_and_costs_nothing(stand):
-    seat = FilmSeat(PENDING)
+@pytest.mark.parametrize(("status", "is_free"), [(200, True), (404, False), (500, False)])
+async def test_a_job_under_way_is_cancelled_and_free_only_where_its_upstream_stops(
+    stand, monkeypatch, status, is_free
+):
+    stoppable(monkeypatch)
+    seat = FilmSeat(PENDING, stops=told({}, status))
     scene = await stand(seat)
     async with scene.working():
         job = await scene.order()
@@ -93,8 +109,21 @@ async def test_a_job_under_way_is_cancelled_removed_and_costs_nothing(stand):
         while scene.worker.count:
             await asyncio.sleep(0.01)
     entry = await scene.entry()
-    assert (entry.outcome, entry.cost_ticks) == ("client_disconnected", 0)
-    assert len(seat.begun) == 1
+    assert (entry.outcome, entry.cost_ticks) == ("client_disconnected", 0 if is_free else PRICE)
+    assert (len(seat.begun), seat.asked[-1].method) == (1, "DELETE")
+
+
+async def test_what_was_made_of_a_film_in_parts_is_owed_though_it_is_cancelled(stand, monkeypatch):
+    stoppable(monkeypatch)
+    seat = FilmSeat(DONE)
+    seat.of["film-2"] = PENDING
+    scene = await stand(seat)
+    async with scene.working():
+        job = await scene.order(seconds=20)
+        while len(seat.begun) < 2 or (await scene.films.find(job.id, OWNER)).status != "polling":
+            await asyncio.sleep(0.01)
+        await scene.films.remove(job.id, OWNER)
+    assert (await scene.entry()).cost_ticks == 4_200
 
 
 async def test_a_job_that_nobody_has_begun_is_cancelled_without_asking_anybody(stand):
@@ -193,7 +222,7 @@ async def test_who_waits_no_longer_cancels_the_film(stand):
         while scene.worker.count:
             await asyncio.sleep(0.01)
     entry = await scene.entry()
-    assert (entry.outcome, entry.cost_ticks) == ("client_disconnected", 0)
+    assert (entry.outcome, entry.cost_ticks) == ("client_disconnected", PRICE)
 
 
 async def test_a_disconnect_while_nothing_is_told_cancels_the_film_too(stand):

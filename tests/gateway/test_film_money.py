@@ -12,7 +12,7 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.grants import Caps, KeyGrant, Plan, PlanGrant, Rates
 from groxy.core.media import VideoRequest
 from groxy.core.money import TICKS_PER_USD
-from groxy.gateway.reel import COMPLETED, FAILED
+from groxy.gateway.reel import COMPLETED, FAILED, POLLING
 from groxy.jobs.worker import Held
 from groxy.ledger.trail import now_ms
 from groxy.policy.admission import Admission
@@ -20,7 +20,16 @@ from groxy.policy.keys import Caller
 from groxy.store import tables
 from groxy.store.ledger import Entry, Kind, StoredBalances, balances_of, enter
 from groxy.store.verification import verify
-from tests.gateway.film_set import DONE, MODEL, DyingStore, FilmSeat, Killed
+from tests.gateway.film_set import (
+    DONE,
+    MODEL,
+    PENDING,
+    DyingStore,
+    FilmSeat,
+    Killed,
+    stoppable,
+    told,
+)
 from tests.gateway.test_filming import FAILED_FILM, SAVES
 
 USER = "user:usr_1"
@@ -108,7 +117,26 @@ async def test_a_film_that_fails_gives_everything_back(paying, database):
     assert (await verify(database)).findings == ()
 
 
-async def test_a_film_that_is_cancelled_gives_everything_back(paying, database):
+@pytest.mark.parametrize("stops", [True, False])
+async def test_a_film_that_is_cancelled_while_it_is_made_is_charged_unless_its_upstream_stops(
+    paying, database, monkeypatch, stops
+):
+    stoppable(monkeypatch)
+    scene = await paying(FilmSeat(PENDING, stops=told({}, 200 if stops else 404)))
+    async with scene.working():
+        job = await order(scene)
+        while (await scene.films.find(job.id, job.owner)).status != POLLING:
+            await asyncio.sleep(0.01)
+        await scene.films.remove(job.id, job.owner)
+
+    kept = 0 if stops else PRICE
+    assert await balance(database) == TICKS_PER_USD - kept
+    assert (await scene.entry()).charge_ticks == kept
+    assert await scene.stage.gate.available(USER) == (TICKS_PER_USD - kept, 0)
+    assert (await verify(database)).findings == ()
+
+
+async def test_a_film_that_nobody_began_and_is_cancelled_gives_everything_back(paying, database):
     scene = await paying(FilmSeat(DONE))
     job = await order(scene)
 

@@ -8,7 +8,7 @@ import pytest
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.gateway.reel import COMPLETED, FAILED, QUEUED
 from groxy.jobs.worker import LeaseLostError
-from tests.gateway.film_set import DONE, OWNER, PENDING, FilmSeat, told
+from tests.gateway.film_set import DONE, OWNER, PENDING, FilmSeat, stoppable, told
 from tests.gateway.stage import DOWN, Reply
 
 
@@ -76,13 +76,7 @@ async def test_accounts_that_stay_busy_end_the_job_with_their_reason(stand):
 
 
 async def test_who_lost_a_job_while_ordering_takes_the_order_back(stand, monkeypatch):
-    from groxy.core.media import MediaCall
-    from groxy.upstreams.xai import Xai
-
-    path = "/videos/film-1"
-    monkeypatch.setattr(
-        Xai, "video_cancel_call", lambda self, upstream_id: MediaCall(path=path, method="DELETE")
-    )
+    stoppable(monkeypatch)
     seat = FilmSeat(PENDING, orders=[Reply(script=[0.2, b'{"request_id":"film-1"}'])])
     scene = await stand(seat)
     job = await scene.order()

@@ -8,6 +8,7 @@ import pytest
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.media import ImageRequest
 from groxy.gateway.making import OnSilence, Order
+from groxy.ledger.costs import BY_CATALOG
 from groxy.routing.catalog import Catalog
 from tests.gateway.darkroom import (
     JPEG,
@@ -210,16 +211,37 @@ async def test_a_request_that_cannot_be_read_is_in_the_books_too():
     assert (stage.entry.outcome, stage.entry.status) == ("invalid_value", 400)
 
 
-async def test_a_client_that_leaves_ends_it():
+async def test_a_client_that_leaves_ends_it_and_owes_what_the_upstream_bills_all_the_same():
     seat = Seat(Reply(script=[30.0], content_type="application/json"))
     stage = Stage(seat)
     stage.client.left.set()
-    error = await failure(stage)
+    error = await failure(stage, count=2)
     assert error.kind is ErrorKind.CANCELLED
-    assert (stage.entry.outcome, stage.entry.cost_ticks) == ("client_disconnected", 0)
+    owed = 2 * price_of(MODEL).for_image(resolution="1k", quality="medium")
+    assert owed > 0
+    assert (stage.entry.outcome, stage.entry.cost_ticks) == ("client_disconnected", owed)
+    assert stage.books.attempts[0].cost_source == BY_CATALOG
     assert seat.given[0].is_closed
     (account,) = stage.directory.accounts
     assert (account.in_flight, account.rest_reason) == (0, None)
+
+
+async def test_a_client_that_leaves_before_anybody_was_asked_owes_nothing():
+    seat = Seat(made())
+    stage = Stage(seat)
+    stage.client.left.set()
+
+    async def read() -> Order:
+        await asyncio.sleep(30)
+        raise AssertionError("nobody waits so long")
+
+    with pytest.raises(GroxyError):
+        await maker(stage).begin(call()).make(read, stage.client)
+    assert (stage.entry.outcome, stage.entry.cost_ticks, seat.asked) == (
+        "client_disconnected",
+        0,
+        [],
+    )
 
 
 async def test_an_upstream_that_takes_too_long_is_given_up():

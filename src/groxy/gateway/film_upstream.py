@@ -101,17 +101,23 @@ class FilmUpstream:
             raise
         return replace(state, error=concealed(account, state.error))
 
-    async def cancel(self, account: Account | None, upstream_id: str) -> None:
-        """Say that nobody wants the film any more, where that can be said; raises nothing."""
+    async def cancel(self, account: Account | None, upstream_id: str) -> bool:
+        """Say that nobody wants the film any more; return whether the upstream heeds it.
+
+        Some upstreams cannot be told. Raises nothing.
+        """
         if account is None or not upstream_id:
-            return
+            return False
         try:
             call = account.upstream.video_cancel_call(upstream_id)
-            if call is not None:
-                async with asyncio.timeout(_CANCEL_S):
-                    await self._called(account, call)
+            if call is None:
+                return False
+            async with asyncio.timeout(_CANCEL_S):
+                status, _ = await self._called(account, call)
         except (GroxyError, TimeoutError) as error:
             self._means.log.info("film not cancelled upstream", detail=repr(error))
+            return False
+        return status in _GOOD
 
     async def _called(self, account: Account, call: MediaCall) -> tuple[int, bytes]:
         """Send a small request; return the reply's status and body."""

@@ -213,10 +213,7 @@ class Filming:
 
     async def _complete(self, film: Filmed) -> None:
         await self._enter(film, OK, _OK_STATUS, is_owed=True)
-        account = self._known(film)
-        if account is not None:
-            account.tally.cost_ticks += film.held.job.cost_ticks or 0
-            self._means.directory.touched.add(account)
+        self._tally(film)
         await film.save(status=COMPLETED, progress=100, completed_ms=now_ms())
 
     async def _fail(self, film: Filmed, error: GroxyError) -> None:
@@ -240,12 +237,20 @@ class Filming:
         await film.save(status=FAILED, completed_ms=now_ms())
 
     async def _end_cancelled(self, film: Filmed) -> None:
-        """Leave nothing of the job but its line in the books, which costs nothing."""
-        job, kind = film.held.job, ErrorKind.CANCELLED
-        if not job.media_id:
-            await self._upstream.cancel(self._known(film), job.upstream_id)
-        film.reel.end_take(kind.value, now_ms())
-        await self._enter(film, kind.value, facts_of(kind).status, is_owed=False)
+        """Leave nothing of the job but its line in the books.
+
+        What an upstream makes all the same, and bills, its caller pays: else films could be ordered
+        at the operator's expense, as many as anybody likes.
+        """
+        job, reel, kind = film.held.job, film.reel, ErrorKind.CANCELLED
+        is_being_made = job.upstream_id and reel.made_s < reel.seconds
+        if is_being_made and not await self._upstream.cancel(self._known(film), job.upstream_id):
+            reel.note_unstopped()
+        if reel.take is not None:
+            reel.take.cost_ticks, reel.take.cost_source = reel.cost()
+        reel.end_take(kind.value, now_ms())
+        await self._enter(film, kind.value, facts_of(kind).status, is_owed=reel.made_s > 0)
+        self._tally(film)
         if job.media_id:
             await self._footage.shelf.delete([job.media_id])
         await film.held.delete()
@@ -262,7 +267,7 @@ class Filming:
             if lines:
                 await means.admission.learn(await enter_once(self._database, lines, moves))
             return
-        charge = reel.charge(job.cost_ticks or 0) if is_owed else NO_CHARGE
+        charge = reel.charge(reel.cost()[0]) if is_owed else NO_CHARGE
         charge = replace(charge, user_id=reel.hold.user_id)
         sheet = sheet_of(trail, charge, outcome=outcome, status=status, is_owed=is_owed)
         balances = await means.journal.submit(released(sheet, trail, reel.hold))
@@ -276,6 +281,12 @@ class Filming:
             )
         duration_s = time.perf_counter() - trail.began
         means.metrics.request_done(dialect=DIALECT, outcome=outcome, duration_s=duration_s)
+
+    def _tally(self, film: Filmed) -> None:
+        account = self._known(film)
+        if account is not None:
+            account.tally.cost_ticks += film.reel.cost()[0]
+            self._means.directory.touched.add(account)
 
     def _known(self, film: Filmed) -> Account | None:
         return self._means.directory.get(film.held.job.account_id)

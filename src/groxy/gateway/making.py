@@ -156,7 +156,12 @@ class Making:
             self._trail.is_stream = order.is_stream
 
             async def ask(candidate: Candidate, attempt: Attempt) -> MadeImages:
-                return await self._ask(request, candidate, attempt)
+                try:
+                    return await self._ask(request, candidate, attempt)
+                except asyncio.CancelledError:
+                    if vigil.has_client_left:
+                        self._note_left(request, candidate, attempt)
+                    raise
 
             _check(request, self._means.router.model(request.model))
             await self._tab.open_for_images(request)
@@ -191,14 +196,27 @@ class Making:
         attempt.first_event = time.perf_counter()
         attempt.model_served = candidate.model_sent
         delivered = [one for one in made.images if not one.refused][: request.count]
-        price = self._tab.media_price(model.id if model is not None else request.model)
-        count = len(delivered)
-        attempt.list_ticks = (price_of_images(price, request, count) or 0) if count else 0
+        attempt.list_ticks = self._price(request, candidate, len(delivered))
         attempt.cost_ticks, attempt.cost_source = _cost(made, attempt.list_ticks)
         if not delivered:
             reason = next((one.refused for one in made.images if one.refused), "")
             raise GroxyError(ErrorKind.REFUSED, _refusal(reason), param="prompt")
         return made
+
+    def _price(self, request: ImageRequest, candidate: Candidate, count: int) -> int:
+        """Return what so many pictures of a candidate cost by the price list, in ticks."""
+        model = candidate.target.model
+        price = self._tab.media_price(model.id if model is not None else request.model)
+        return (price_of_images(price, request, count) or 0) if count else 0
+
+    def _note_left(self, request: ImageRequest, candidate: Candidate, attempt: Attempt) -> None:
+        """Note what an upstream that was asked makes, and bills, though nobody waits any more.
+
+        Else pictures could be ordered at the operator's expense, as many as anybody likes.
+        """
+        attempt.list_ticks = self._price(request, candidate, request.count)
+        if attempt.cost_source != BY_UPSTREAM and attempt.list_ticks:
+            attempt.cost_ticks, attempt.cost_source = attempt.list_ticks, BY_CATALOG
 
     def _made(self, request: ImageRequest, pictures: list[Picture], reasons: list[str]) -> Made:
         missing = request.count - len(pictures)

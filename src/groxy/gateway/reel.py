@@ -111,6 +111,11 @@ class Reel(msgspec.Struct, kw_only=True, omit_defaults=True):
         else:
             self.billed_ticks += state.cost_ticks
 
+    def note_unstopped(self) -> None:
+        """Note that an upstream makes the part that was begun, though nobody wants it any more."""
+        self.made_s += self.part_s
+        self.unbilled_s += self.part_s
+
     def cost(self) -> tuple[int, str]:
         """Return what the film cost in ticks, and where that is from."""
         if not self.unbilled_s and self.made_s:
