@@ -1,5 +1,4 @@
 import random
-import time
 import timeit
 from collections import Counter
 from typing import Any
@@ -15,6 +14,7 @@ from groxy.routing import choice as module
 from groxy.routing.account import Rest, Status
 from groxy.routing.choice import Group, Look, Strategy, choose, share_out
 from groxy.routing.router import Router
+from tests.awake import awake_s
 from tests.routing.fleet import (
     AUTH,
     BASIC,
@@ -263,12 +263,12 @@ def test_ten_thousand_resting_accounts_are_an_answer_and_no_crash():
 def test_the_models_of_ten_thousand_accounts_are_listed_in_no_time():
     own = {f"own-{number}" for number in range(200)}
     router = router_of(*many(**listing("grok-4.3", *own)))
-    began = time.perf_counter()
+    began = awake_s()
 
     found = names(router)
 
     assert own < set(found)
-    assert time.perf_counter() - began < 0.5
+    assert awake_s() - began < 0.5
 
 
 def test_the_only_fit_one_of_ten_thousand_is_found_by_speed_too():

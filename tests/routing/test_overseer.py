@@ -333,6 +333,35 @@ async def test_credit_that_the_store_did_not_take_is_noted_the_next_time(store, 
     ]
 
 
+@pytest.mark.parametrize(("order", "stands"), [("clear", "active"), ("disable", "disabled")])
+async def test_what_the_operator_orders_while_the_want_of_credit_is_noted_comes_last(
+    store, clock, order, stands
+):
+    one = account()
+    directory, overseer = watched(store, one, clock=clock)
+    directory.note_failure(one, failure(QUOTA))
+    write, is_writing, may_go_on = store.write, asyncio.Event(), asyncio.Event()
+
+    async def slow(changes):
+        if not is_writing.is_set():
+            is_writing.set()
+            await may_go_on.wait()
+        return await write(changes)
+
+    store.write = slow
+    noting = asyncio.ensure_future(overseer.note_credit())
+    await is_writing.wait()
+    ordering = asyncio.ensure_future(getattr(overseer, order)([one]))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    may_go_on.set()
+    await asyncio.gather(noting, ordering)
+
+    told = [status for _, status, _ in store.statuses() if status]
+    assert told == ["cooling", stands]
+    assert how(directory) == [stands]
+
+
 async def test_an_account_that_was_cleared_before_its_want_of_credit_was_noted_stays_active(
     store, clock
 ):

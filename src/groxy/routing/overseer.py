@@ -47,6 +47,9 @@ class Overseer:
     def __init__(self, directory: Directory, store: StandingStore) -> None:
         self._directory = directory
         self._store = store
+        self._standing = asyncio.Lock()
+        """Held from the decision how accounts stand until they do, here and in the store: else what
+        was decided first could be written last."""
         self._log = get_logger("routing")
 
     # ------------------------------------------------------------------------ the operator's orders
@@ -79,21 +82,27 @@ class Overseer:
 
     async def clear(self, accounts: Sequence[Account], model: str = "") -> None:
         """End rests before their time; those of disabled and expired accounts stay."""
-        paid = [account for account in accounts if account.standing is Status.COOLING]
-        if paid and not model:
-            await self._stand(paid, Status.ACTIVE, "")
-        now = self._directory.now()
-        if not model:
-            # So that processes learn of it that share no state with this one.
-            await self._store.write(
-                [StandingChange(account_id=one.id, cleared_ms=int(now * 1000)) for one in accounts]
-            )
-        for account in accounts:
-            account.cleared_at = now
-            if account.standing in (Status.ACTIVE, Status.COOLING):
-                self._directory.clear(account, model)
+        async with self._standing:
+            paid = [account for account in accounts if account.standing is Status.COOLING]
+            if paid and not model:
+                await self._write(paid, Status.ACTIVE, "")
+            now = self._directory.now()
+            if not model:
+                # So that processes learn of it that share no state with this one.
+                cleared_ms = int(now * 1000)
+                await self._store.write(
+                    [StandingChange(account_id=one.id, cleared_ms=cleared_ms) for one in accounts]
+                )
+            for account in accounts:
+                account.cleared_at = now
+                if account.standing in (Status.ACTIVE, Status.COOLING):
+                    self._directory.clear(account, model)
 
     async def _stand(self, accounts: Sequence[Account], status: Status, reason: str) -> None:
+        async with self._standing:
+            await self._write(accounts, status, reason)
+
+    async def _write(self, accounts: Sequence[Account], status: Status, reason: str) -> None:
         now = self._directory.now()
         changes = [
             StandingChange(
@@ -169,6 +178,10 @@ class Overseer:
 
         Raises STORE_DOWN when that could not be written; it is tried again the next time.
         """
+        async with self._standing:
+            await self._note_credit()
+
+    async def _note_credit(self) -> None:
         directory = self._directory
         unpaid, directory.unpaid = directory.unpaid, {}
         healed, directory.healed = directory.healed, {}
