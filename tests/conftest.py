@@ -11,11 +11,16 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import structlog
+from hypothesis import settings
 
 from groxy.observe import logs
 from groxy.store import database as databases
 from groxy.store.database import Database
 from tests.servers import PostgresServer, RedisServer, postgres_server, redis_server
+
+# How long an example takes says how busy the machine is. What must not be slow has tests for it.
+settings.register_profile("patient", parent=settings(), deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)

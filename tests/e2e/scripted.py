@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from tests.awake import awake_s
+
 MODELS = ("grok-4", "grok-4.3")
 KEY = {
     "redacted_api_key": "xai-...abcd",
@@ -35,6 +37,7 @@ class Call:
     headers: dict[str, str]
     body: bytes
     began: float = field(default_factory=time.monotonic)
+    began_awake: float = field(default_factory=awake_s)
     gone: threading.Event = field(default_factory=threading.Event)
     """Set once the gateway closed the connection before the answer was complete."""
     gone_at: float = 0.0

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.awake import awake_s
 from tests.e2e.running import Gateway, clean_environment, groxy, poll, running
 from tests.servers import free_port
 
@@ -114,15 +115,15 @@ def test_the_data_folder_is_the_owners_alone(gateway):
 def test_a_key_made_while_it_runs_works_within_a_second_and_revoked_no_longer(gateway):
     key = gateway.command("key", "create", "--name", "mine")
     headers = {"x-api-key": key}
-    began = time.monotonic()
+    began = awake_s()
     poll(lambda: gateway.get("/v1/models", headers).status == 200, what="the new key")
-    assert time.monotonic() - began <= 1.0
+    assert awake_s() - began <= 1.0
     rows = gateway.command("key", "list").splitlines()
     (key_id,) = [row.split()[0] for row in rows if row.split()[3:4] == [key[-4:]]]
     gateway.command("key", "revoke", key_id)
-    began = time.monotonic()
+    began = awake_s()
     poll(lambda: gateway.get("/v1/models", headers).status == 401, what="the refusal")
-    assert time.monotonic() - began <= 1.0
+    assert awake_s() - began <= 1.0
 
 
 def test_an_account_added_while_it_runs_serves_within_a_second(gateway, upstream):
@@ -131,9 +132,9 @@ def test_an_account_added_while_it_runs_serves_within_a_second(gateway, upstream
     file.write_text("xai-of-the-test\n")
     options = ["--api-key-file", str(file), "--base-url", seat.base_url]
     gateway.command("account", "add", "mine", *options)
-    began = time.monotonic()
+    began = awake_s()
     poll(lambda: "scripted upstream" in gateway.ask().text, what="serving from the account")
-    assert time.monotonic() - began <= 1.0
+    assert awake_s() - began <= 1.0
     assert seat.calls[0].headers["authorization"] == "Bearer xai-of-the-test"
     gateway.command("account", "remove", "mine")
     poll(lambda: "scripted upstream" not in gateway.ask().text, what="the sandbox's return")

@@ -12,6 +12,7 @@ from groxy.state._base import CoolDown
 from groxy.state.redis import RedisState
 from groxy.store.database import Database
 from groxy.store.entries import RequestEntry, last_requests
+from tests.awake import awake_s
 from tests.e2e.pools import Operator, ms_from_now
 from tests.e2e.running import (
     Gateway,
@@ -87,9 +88,9 @@ def test_the_books_can_be_kept_in_postgresql(on_postgres, url):
 @pytest.mark.postgres
 def test_keys_made_while_it_runs_on_postgresql_work_within_a_second(on_postgres):
     key = on_postgres.command("key", "create")
-    began = time.monotonic()
+    began = awake_s()
     poll(lambda: on_postgres.get("/v1/models", {"x-api-key": key}).status == 200, what="the key")
-    assert time.monotonic() - began <= 1.0
+    assert awake_s() - began <= 1.0
 
 
 @pytest.mark.postgres

@@ -163,14 +163,12 @@ def test_an_error_after_comments_comes_in_the_stream(gateway, lane):
 
 
 def test_the_first_event_leaves_before_the_second_has_come(gateway, lane):
-    lane.seats[0].will(_slowly(each_s=0.3, words=3))
-    began = time.monotonic()
+    lane.seats[0].will(_slowly(each_s=0.8, words=2))
     with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
         _send_chat(connection, gateway, model=lane.model, stream=True)
         seen = b""
         while b'"w0 "' not in seen:
             seen += connection.recv(65536)
-        assert time.monotonic() - began < 1.0
         assert b'"w1 "' not in seen
 
 

@@ -12,6 +12,7 @@ from groxy.gateway.rotation import Rotation
 from groxy.routing.account import Rest, Status
 from groxy.upstreams._base import Credentials
 from groxy.wire.json import encode
+from tests.awake import awake_s
 from tests.gateway.stage import DOWN, Client, Reply, Seat, Stage, good, refusing, whole
 
 
@@ -49,11 +50,12 @@ async def test_a_request_waits_for_an_account_to_become_free():
         await asyncio.sleep(0.05)
         stage.directory.end(account, 0)
 
-    began = time.perf_counter()
+    began, awake = time.perf_counter(), awake_s()
     client, _ = await asyncio.gather(stage.ask(), free())
 
     assert client.status == 200
-    assert 0.04 < time.perf_counter() - began < 0.25
+    assert time.perf_counter() - began > 0.04
+    assert awake_s() - awake < 0.25
 
 
 async def test_a_request_waits_for_a_short_rest_to_end():
@@ -72,11 +74,11 @@ async def test_nobody_waits_for_a_rest_that_takes_longer_than_the_patience():
         stage.directory.accounts[0], stage.directory.now() + 60, ErrorKind.UPSTREAM_LIMITED
     )
 
-    began = time.perf_counter()
+    began = awake_s()
     client = await stage.ask()
 
     assert (client.status, client.headers["retry-after"]) == (429, "60")
-    assert time.perf_counter() - began < 0.5
+    assert awake_s() - began < 0.5
 
 
 async def test_who_has_waited_long_enough_is_told_when_to_come_back():
@@ -95,12 +97,12 @@ async def test_nobody_waits_where_waiting_does_not_help():
     account = stage.directory.accounts[0]
     account.stand(Status.EXPIRED, "credential_rejected", 0.0)
 
-    began = time.perf_counter()
+    began = awake_s()
     client = await stage.ask()
 
     assert client.status == 503
     assert int(client.headers["retry-after"]) > 0
-    assert time.perf_counter() - began < 0.5
+    assert awake_s() - began < 0.5
 
 
 async def test_a_client_that_leaves_while_it_waits_is_let_go():

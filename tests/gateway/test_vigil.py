@@ -64,11 +64,11 @@ async def test_an_upstream_that_falls_silent_is_too_late():
 
 
 async def test_an_upstream_that_keeps_talking_is_not_too_late():
-    async with vigil(Client(), idle_s=0.3, first_event_s=0.3) as watch:
+    async with vigil(Client(), idle_s=1.0, first_event_s=1.0) as watch:
 
         async def talking():
             for _ in range(10):
-                await asyncio.sleep(0.06)
+                await asyncio.sleep(0.12)
                 watch.heard()
             return "said"
 
