@@ -6,7 +6,7 @@ Who counts is decided in `app`. Grok's own vocabulary is not public, so every co
 from collections.abc import Mapping
 from typing import Protocol
 
-from groxy.core.parts import File
+from groxy.core.parts import File, Image, Part, Text, ToolResult
 from groxy.core.request import Request
 
 TOKENS_PER_MESSAGE = 4
@@ -29,17 +29,27 @@ class TokenCounter(Protocol):
 
 def image_tokens(request: Request) -> int:
     """Return what the pictures of a request take."""
-    return sum(IMAGE_TOKENS.get(image.detail, IMAGE_TOKENS_AUTO) for image in request.images)
+    return sum(map(_beside_text, request.images))
 
 
 def input_tokens(request: Request, counter: TokenCounter) -> int:
     """Return what a request takes, pictures and documents included; at least 1."""
-    files = [
-        part for message in request.messages for part in message.parts if isinstance(part, File)
-    ]
-    held = sum(
-        len(file.url) // _BYTES_PER_FILE_TOKEN if file.url.startswith("data:") else _FILE_TOKENS
-        for file in files
-    )
-    formatting = TOKENS_PER_MESSAGE * len(request.messages)
-    return max(counter.count(request.text) + formatting + image_tokens(request) + held, 1)
+    tokens = counter.count(request.text) + TOKENS_PER_MESSAGE * len(request.messages)
+    for message in request.messages:
+        for part in message.parts:
+            if not isinstance(part, Text):  # nearly all are
+                tokens += _beside_text(part)
+    return max(tokens, 1)
+
+
+def _beside_text(part: Part) -> int:
+    match part:
+        case Image(detail=detail):
+            return IMAGE_TOKENS.get(detail, IMAGE_TOKENS_AUTO)
+        case ToolResult(images=images):
+            return sum(map(_beside_text, images))
+        case File(url=url):
+            is_here = url.startswith("data:")
+            return len(url) // _BYTES_PER_FILE_TOKEN if is_here else _FILE_TOKENS
+        case _:
+            return 0

@@ -36,6 +36,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 def clamped(usage: Usage) -> Usage:
     """Return `usage` with impossible figures mended: no negative counts, no part over its whole."""
+    if _is_possible(usage):
+        return usage  # nearly always
     input_tokens = max(usage.input_tokens, 0)
     output_tokens = max(usage.output_tokens, 0)
     return msgspec.structs.replace(
@@ -47,4 +49,14 @@ def clamped(usage: Usage) -> Usage:
         image_tokens=min(max(usage.image_tokens, 0), input_tokens),
         tool_calls=max(usage.tool_calls, 0),
         cost_ticks=usage.cost_ticks if usage.cost_ticks is None else max(usage.cost_ticks, 0),
+    )
+
+
+def _is_possible(usage: Usage) -> bool:
+    return (
+        0 <= usage.cached_tokens <= usage.input_tokens
+        and 0 <= usage.reasoning_tokens <= usage.output_tokens
+        and 0 <= usage.image_tokens <= usage.input_tokens
+        and usage.tool_calls >= 0
+        and (usage.cost_ticks is None or usage.cost_ticks >= 0)
     )

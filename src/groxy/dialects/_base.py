@@ -58,6 +58,9 @@ class Asked(msgspec.Struct, kw_only=True):
     """True when usage is to tell what it cost (OpenRouter's `usage.include`)."""
     max_cost_ticks: int | None = None
     """The most that the caller wants to pay; it said so in `max_cost`, which `fields` has not."""
+    decoded: tuple[Fields, object] | None = None
+    """The fields that were decoded all the way, and into what: of use while `fields` is that very
+    object. Let go of when the request has been let pass, for it is as large as the body."""
 
 
 class OutputBound(msgspec.Struct, frozen=True, kw_only=True):

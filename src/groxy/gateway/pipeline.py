@@ -120,6 +120,7 @@ class _Answer:
         if asked.continues or asked.keeps:
             whole, home = await memory.recall(call.dialect, asked, owner)
         whole = await self._tab.open_for_text(call.dialect, whole)
+        whole.decoded = asked.decoded = None
         last_bytes = await self._attempts(whole, self._wanted(whole, home))
         run = self._run
         if run is None:

@@ -15,11 +15,11 @@ import msgspec
 
 from groxy.core.amounts import usd_text
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.core.grants import Caps, Rates
 from groxy.ledger.bill import Charge
 from groxy.observe import logs
 from groxy.policy.keys import Caller
-from groxy.policy.periods import ends_of, spends_of
+from groxy.policy.periods import ends_of
+from groxy.policy.stakes import StakeBook, Stakes
 from groxy.state.gates import (
     NO_PIECE,
     Answer,
@@ -28,7 +28,6 @@ from groxy.state.gates import (
     Gate,
     Return,
     Room,
-    Scope,
     Verdict,
 )
 
@@ -59,20 +58,13 @@ class Books(Protocol):
         ...
 
 
-class _Spend(msgspec.Struct, frozen=True):
-    name: str
-    until_ms: int | None
-
-
 class Pass(msgspec.Struct):
     """A request that may pass. `settle` or `release` ends it, once."""
 
     admission: "Admission"
     caller: Caller
-    scopes: tuple[Scope, ...] = ()
-    draws: tuple[Draw, ...] = ()
-    spends: tuple[_Spend, ...] = ()
-    tokens: int = 0
+    stakes: Stakes
+    claim: Claim = Claim()
     piece: int = NO_PIECE
     """Where its tokens are counted."""
     held_ticks: int = 0
@@ -84,13 +76,13 @@ class Pass(msgspec.Struct):
     @property
     def is_metered(self) -> bool:
         """True when somebody pays, or a cap counts."""
-        return bool(self.draws)
+        return bool(self.stakes.draws)
 
     async def extend(self, ticks: int, *, least_ticks: int = 0) -> int:
         """Hold more, as much as there is but no less than `least_ticks`; return how much."""
-        if not self.draws or ticks <= 0:
+        if not self.is_metered or ticks <= 0:
             return 0
-        claim = Claim(draws=self.draws, ticks=ticks, least_ticks=max(least_ticks, 1))
+        claim = Claim(draws=self.stakes.draws, ticks=ticks, least_ticks=max(least_ticks, 1))
         verdict = await self.admission.ask(claim)
         more = verdict.held_ticks if verdict.answer is Answer.GRANTED else 0
         self.held_ticks += more
@@ -99,13 +91,13 @@ class Pass(msgspec.Struct):
 
     def charge(self, ticks: int) -> Charge:
         """Return what the caller pays: no more than what is held."""
-        if not self.draws:
+        if not self.is_metered:
             return Charge()
         return Charge(
             ticks=min(ticks, self.held_ticks),
             user_id=self.caller.user_id,
-            spends=[spend.name for spend in self.spends],
-            until_ms=[spend.until_ms for spend in self.spends],
+            spends=self.stakes.spends,
+            until_ms=self.stakes.until_ms,
         )
 
     async def settle(
@@ -116,27 +108,27 @@ class Pass(msgspec.Struct):
         Without `balances` the entry waits for the database: as much stays held until it is there.
         """
         owed = charge.ticks if balances is None else 0
-        await self._end(tokens - self.tokens, owed, balances or {})
+        await self._end(tokens - self.claim.tokens, owed, balances or {})
         if owed:
-            self.admission.owe(self.draws, owed)
+            self.admission.owe(self.stakes.draws, owed)
 
     async def release(self, tokens: int = 0) -> None:
         """End it: nothing was entered, and nothing is paid."""
-        await self._end(tokens - self.tokens, 0, {})
+        await self._end(tokens - self.claim.tokens, 0, {})
 
     async def _end(self, tokens: int, owed: int, balances: Mapping[str, tuple[int, int]]) -> None:
-        if self._is_over or not (self.scopes or self.draws):
+        stakes = self.stakes
+        if self._is_over or not stakes.is_bound:
             return
         self._is_over = True
-        names = {draw.purse for draw in self.draws}
         back = Return(
-            scopes=self.scopes,
+            scopes=self.claim.scopes,
             tokens=tokens,
             piece=self.piece,
-            draws=self.draws,
+            draws=stakes.draws,
             held_ticks=self.held_ticks,
             owed_ticks=owed,
-            filled={name: at for name, at in balances.items() if name in names},
+            filled={name: at for name, at in balances.items() if name in stakes.purses},
         )
         await self.admission.give_back(back)
 
@@ -148,6 +140,7 @@ class Admission:
         self._gate = gate
         self._books = books
         self._now_ms = now_ms
+        self._stakes = StakeBook()
         self._owed: list[tuple[tuple[Draw, ...], int]] = []
         """What stays held because its entries wait for the database."""
         self._balances: dict[str, int] = {}
@@ -157,39 +150,30 @@ class Admission:
 
     def bounds(self, caller: Caller) -> bool:
         """Return whether anything limits a caller, so that it matters what a request takes."""
-        grant, plan = caller.grant, caller.plan.grant
-        return bool(
-            caller.user_id
-            or grant.caps != _NO_CAPS
-            or grant.rates != _NO_RATES
-            or plan.key_rates != _NO_RATES
-            or plan.rates != _NO_RATES
-        )
+        return self._stakes.of(caller, self._now_ms()).is_bound
 
     async def admit(self, caller: Caller, demand: Demand) -> Pass:
         """Let a request pass; raise RATE_LIMITED or NO_CREDITS."""
-        draws, spends = self._draws(caller)
-        scopes = await self._scopes(caller)
-        if not scopes and not draws:
-            return Pass(self, caller)
+        stakes = self._stakes.of(caller, self._now_ms())
+        if not stakes.is_bound:
+            return Pass(self, caller, stakes)
+        follows_balance = caller.plan.grant.steps and caller.user_id
         claim = Claim(
-            scopes=scopes,
+            scopes=stakes.scopes(await self._percent(caller) if follows_balance else 100),
             tokens=demand.tokens,
-            draws=draws,
-            ticks=demand.ticks if draws else 0,
+            draws=stakes.draws,
+            ticks=demand.ticks if stakes.draws else 0,
             least_ticks=demand.least_ticks,
         )
         verdict = await self.ask(claim)
         if verdict.answer is not Answer.GRANTED:
-            raise self._refusal(caller, claim, verdict)
+            raise _refusal(claim, verdict)
         return Pass(
             self,
             caller,
-            scopes,
-            draws,
-            spends,
-            tokens=demand.tokens,
-            piece=verdict.piece,
+            stakes,
+            claim,
+            verdict.piece,
             held_ticks=verdict.held_ticks,
             most_held_ticks=verdict.held_ticks,
             headers=_rate_headers(verdict),
@@ -197,7 +181,7 @@ class Admission:
 
     async def left(self, caller: Caller) -> int | None:
         """Return what a caller could hold now, in ticks; None for one that nothing bounds."""
-        draws, _ = self._draws(caller)
+        draws = self._stakes.of(caller, self._now_ms()).draws
         if not draws:
             return None
         lefts = []
@@ -271,34 +255,7 @@ class Admission:
             filled = {draw.purse: balances[draw.purse] for draw in draws}
             await self.give_back(Return(draws=draws, held_ticks=ticks, filled=filled))
 
-    # ------------------------------------------------------------------------------ what is claimed
-
-    def _draws(self, caller: Caller) -> tuple[tuple[Draw, ...], tuple[_Spend, ...]]:
-        draws: list[Draw] = []
-        spends: list[_Spend] = []
-        if caller.user_id:
-            draws.append(Draw(purse=f"user:{caller.user_id}", floor=-caller.user.overdraft))
-        for name, cap, until_ms in spends_of(caller.key_id, caller.grant.caps, self._now_ms()):
-            draws.append(Draw(purse=name, floor=-cap))
-            spends.append(_Spend(name, until_ms))
-        return tuple(draws), tuple(spends)
-
-    async def _scopes(self, caller: Caller) -> tuple[Scope, ...]:
-        plan, grant = caller.plan.grant, caller.grant
-        percent = 100
-        if plan.steps and caller.user_id:
-            percent = await self._percent(caller)
-        of_key = _smaller(grant.rates, plan.key_rates)
-        of_user = plan.user_rates if caller.user.rates is None else caller.user.rates
-        scopes = []
-        for name, rates, scale in (
-            (f"key:{caller.key_id}", of_key, percent),
-            (f"user:{caller.user_id}", of_user if caller.user_id else _NO_RATES, percent),
-            (f"plan:{caller.plan.id}", plan.rates, 100),
-        ):
-            if rates != _NO_RATES:
-                scopes.append(_scaled(name, rates, scale))
-        return tuple(scopes)
+    # ------------------------------------------------------------------- limits by the balance
 
     async def _percent(self, caller: Caller) -> int:
         """Return by how much a user's rates are scaled, at their balance."""
@@ -316,43 +273,16 @@ class Admission:
         if name in self._balances:
             self._balances[name] = ticks
 
-    # ------------------------------------------------------------------------------------- refusals
-
-    def _refusal(self, caller: Caller, claim: Claim, verdict: Verdict) -> GroxyError:
-        if verdict.answer is Answer.PURSE:
-            return _too_dear(caller, claim, verdict)
-        error = _too_many(claim, verdict)
-        error.headers = tuple(_rate_headers(verdict))
-        return error
-
-
-_NO_RATES, _NO_CAPS = Rates(), Caps()
-
-
-def _smaller(one: Rates, other: Rates) -> Rates:
-    """Return the tighter limit of each kind; 0 is none."""
-    return Rates(
-        requests=min(one.requests or other.requests, other.requests or one.requests),
-        tokens=min(one.tokens or other.tokens, other.tokens or one.tokens),
-        concurrency=min(one.concurrency or other.concurrency, other.concurrency or one.concurrency),
-    )
-
-
-def _scaled(name: str, rates: Rates, percent: int) -> Scope:
-    """Return a scope; what has a limit keeps one of at least 1."""
-
-    def scaled(limit: int) -> int:
-        return max(limit * percent // 100, 1) if limit else 0
-
-    return Scope(
-        name=name,
-        requests=scaled(rates.requests),
-        tokens=scaled(rates.tokens),
-        concurrency=scaled(rates.concurrency),
-    )
-
 
 _WHOSE = {"key": "this key", "user": "your user", "plan": "your plan"}
+
+
+def _refusal(claim: Claim, verdict: Verdict) -> GroxyError:
+    if verdict.answer is Answer.PURSE:
+        return _too_dear(claim, verdict)
+    error = _too_many(claim, verdict)
+    error.headers = tuple(_rate_headers(verdict))
+    return error
 
 
 def _too_many(claim: Claim, verdict: Verdict) -> GroxyError:
@@ -378,7 +308,7 @@ def _too_many(claim: Claim, verdict: Verdict) -> GroxyError:
     return GroxyError(ErrorKind.RATE_LIMITED, message, retry_after_s=retry_after_s)
 
 
-def _too_dear(caller: Caller, claim: Claim, verdict: Verdict) -> GroxyError:
+def _too_dear(claim: Claim, verdict: Verdict) -> GroxyError:
     needed = usd_text(claim.ticks)
     left = usd_text(max(verdict.available, 0))
     if verdict.refused_by.startswith("user:"):
@@ -393,22 +323,21 @@ def _too_dear(caller: Caller, claim: Claim, verdict: Verdict) -> GroxyError:
         f"This key may spend {left} USD more{again}, and this request may cost up to {needed} USD. "
         "Raise the key's cap, or ask for less: fewer tokens, pictures or seconds."
     )
-    del caller
     return GroxyError(ErrorKind.NO_CREDITS, message, code="key_cap_reached")
 
 
 def _rate_headers(verdict: Verdict) -> Headers:
     headers: Headers = []
-    for word, room in (("requests", verdict.requests), ("tokens", verdict.tokens)):
+    for word, room in ((b"requests", verdict.requests), (b"tokens", verdict.tokens)):
         if room is not None:
             headers += _room_headers(word, room)
     return headers
 
 
-def _room_headers(word: str, room: Room) -> Headers:
+def _room_headers(word: bytes, room: Room) -> Headers:
     """Return what OpenAI's clients read (platform.openai.com, rate limits, 2026)."""
     return [
-        (f"x-ratelimit-limit-{word}".encode(), b"%d" % room.limit),
-        (f"x-ratelimit-remaining-{word}".encode(), b"%d" % max(room.remaining, 0)),
-        (f"x-ratelimit-reset-{word}".encode(), f"{room.reset_s:.3f}s".encode()),
+        (b"x-ratelimit-limit-" + word, b"%d" % room.limit),
+        (b"x-ratelimit-remaining-" + word, b"%d" % max(room.remaining, 0)),
+        (b"x-ratelimit-reset-" + word, b"%.3fs" % room.reset_s),
     ]

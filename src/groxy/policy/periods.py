@@ -14,13 +14,23 @@ _KEEP = timedelta(days=71)
 """From the beginning of a period: a balance outlives it, for whoever looks what was spent."""
 
 
+def has_periods(caps: Caps) -> bool:
+    """Return whether any of the caps is for a day, a week or a month."""
+    return not caps.day is caps.week is caps.month is None
+
+
+def day_of(now_ms: int) -> int:
+    """Return the number of a moment's day, counted from 1970."""
+    return now_ms // _DAY_MS
+
+
 def spends_of(key_id: str, caps: Caps, now_ms: int) -> Iterator[tuple[str, int, int | None]]:
     """Yield each balance that caps look at: its name, the cap, and until when it is kept."""
     if caps.total is not None:
         yield f"spend:{key_id}:total", caps.total, None
-    if caps.day is caps.week is caps.month is None:
+    if not has_periods(caps):
         return
-    day, week, month = _periods(now_ms // _DAY_MS)
+    day, week, month = _periods(day_of(now_ms))
     for cap, (words, until_ms) in ((caps.day, day), (caps.week, week), (caps.month, month)):
         if cap is not None:
             yield f"spend:{key_id}:{words}", cap, until_ms

@@ -170,7 +170,7 @@ class MemoryGate:
 
     async def give_back(self, back: Return) -> None:
         """Give a claim back."""
-        piece = int(self._clock() * 1000) // self._piece_ms
+        piece, given = int(self._clock() * 1000) // self._piece_ms, given_of(back)
         for scope in back.scopes:
             counts = self._counts_of(scope.name, piece)
             if scope.tokens and back.tokens > 0:
@@ -181,7 +181,7 @@ class MemoryGate:
                 counts.places = max(0, counts.places - 1)
         for draw in back.draws:
             purse = self._purse_of(draw.purse)
-            purse.held = max(0, purse.held - given_of(back))
+            purse.held = max(0, purse.held - given)
         await self.fill(back.filled, only_known=True)
 
     async def fill(
@@ -267,18 +267,23 @@ class MemoryGate:
     # ------------------------------------------------------------------------------------- purses
 
     def _purse_of(self, name: str) -> _Purse:
-        purse = self._purses.pop(name, None)
+        purse = self._purses.get(name)
         if purse is None:
             self._sweep_purses()
-            purse = _Purse()
-        self._purses[name] = purse
+            purse = self._purses[name] = _Purse()
+        return purse
+
+    def _drawn_on(self, name: str) -> _Purse:
+        """Return a purse, which is the one that was used last now."""
+        purse = self._purse_of(name)
+        self._purses[name] = self._purses.pop(name)
         return purse
 
     def _try_purses(self, draws: Sequence[Draw], ticks: int, least: int) -> _Fate:
         unknown: list[str] = []
         available, tightest = MAX_TICKS + 1, ""
         for draw in draws:
-            purse = self._purse_of(draw.purse)
+            purse = self._drawn_on(draw.purse)
             if purse.ticks is None:
                 unknown.append(draw.purse)
                 continue

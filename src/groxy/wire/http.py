@@ -127,7 +127,8 @@ class HttpReply:
 
     def close(self) -> None:
         """Drop the connection if the body was not read to its end."""
-        self._response.close()
+        if self._response.connection is not None:
+            self._response.close()
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from groxy.core.request import (
     ToolUse,
 )
 from groxy.dialects._base import Asked
+from groxy.dialects.chat.bounds import bounded
 from groxy.dialects.chat.canonical import canonical, prompt_text
 from groxy.dialects.chat.request import decode_request
 
@@ -189,6 +190,7 @@ def _too_deep_to_read_again() -> Asked:
     """A request that could be read when it came, with more of the stack to spare than now."""
     asked = _asked()
     asked.fields["unknown"] = Raw(_DEEP)
+    asked.decoded = None
     return asked
 
 
@@ -200,6 +202,19 @@ def test_a_request_too_deep_to_read_again_is_refused():
     with pytest.raises(GroxyError) as caught:
         canonical(_too_deep_to_read_again())
     assert caught.value.kind is ErrorKind.BAD_JSON
+
+
+def test_a_request_that_was_bounded_is_decoded_as_it_is_now():
+    asked = _asked(max_tokens=100)
+    assert canonical(asked).options.max_output_tokens == 100
+    assert canonical(bounded(asked, 7)).options.max_output_tokens == 7
+
+
+def test_a_request_is_the_same_whether_it_is_decoded_again_or_not():
+    asked = _asked(tools=[LOOK], temperature=0.5, seed=7)
+    first = canonical(asked)
+    asked.decoded = None
+    assert canonical(asked) == first
 
 
 def test_a_schema_is_counted():

@@ -117,7 +117,7 @@ def canonical(asked: Asked) -> Request:
     Raises UNSUPPORTED for a search that nobody offers any more, and BAD_JSON when the request is
     nested just so deep that only `decode_request`, with less of the stack in use, could read it.
     """
-    chat = decode_request(encode(asked.fields), chat_decoder)
+    chat = _decoded(asked)
     server_tools, lost = _server_tools(chat, asked.fields)
     return Request(
         model=chat.model,
@@ -127,6 +127,14 @@ def canonical(asked: Asked) -> Request:
         options=_options(chat),
         left_out=tuple((_left_out(asked.fields) + lost + _foreign_parts(chat))[:_MAX_LEFT_OUT]),
     )
+
+
+def _decoded(asked: Asked) -> Chat:
+    if asked.decoded is not None:
+        fields, chat = asked.decoded
+        if fields is asked.fields and isinstance(chat, Chat):
+            return chat
+    return decode_request(encode(asked.fields), chat_decoder)
 
 
 def _left_out(fields: Fields) -> list[str]:

@@ -45,6 +45,7 @@ def decode_request(body: bytes) -> Asked:
         preferences=hints.preferences(chat.provider),
         wants_cost=wants_cost,
         max_cost_ticks=max_cost_ticks,
+        decoded=(fields, chat),
     )
 
 
