@@ -5,6 +5,7 @@ nothing when it failed: what its caller pays (`bill`) follows from it. What fail
 in their own entries, at the operator's expense.
 """
 
+import functools
 import time
 
 import msgspec
@@ -59,8 +60,8 @@ class Attempt(msgspec.Struct, kw_only=True):
             self.at_ms,
             self.upstream,
             self.account_id,
-            _bounded(self.model_sent),
-            _bounded(self.model_served),
+            _known(self.model_sent),
+            _known(self.model_served),
             self.outcome,
             self.status,
             usage.input_tokens,
@@ -164,9 +165,9 @@ class Trail(msgspec.Struct, kw_only=True):
             self.key_id,
             self.dialect,
             self.is_stream,
-            _bounded(self.model_asked),
-            _bounded(last.model_sent) if last else "",
-            _bounded(last.model_served) if last else "",
+            _known(self.model_asked),
+            _known(last.model_sent) if last else "",
+            _known(last.model_served) if last else "",
             last.account_id if last else "",
             outcome,
             status,
@@ -198,6 +199,12 @@ class Trail(msgspec.Struct, kw_only=True):
 
 def _encoded(route: Route | None) -> str:
     return "" if route is None else _encoder.encode(route).decode()
+
+
+@functools.lru_cache(maxsize=1024)
+def _known(name: str) -> str:
+    """Return the name of a model, or another one that comes again and again, as `_bounded` does."""
+    return _bounded(name)
 
 
 def _bounded(name: str, length: int = _MAX_NAME) -> str:

@@ -82,7 +82,7 @@ def app_of(request: RequestEntry) -> str:
 
 def day_rows(requests: Sequence[RequestEntry]) -> list[DayRow]:
     """Return what requests add to their days, one row for each user, key, model and app."""
-    sums: dict[tuple[int, str, str, str, str], list[int]] = {}
+    found: dict[tuple[int, str, str, str, str], list[tuple[int, ...]]] = {}
     for one in requests:
         model = (one.model_served or one.model_sent or one.model_asked)[:_MAX_MODEL]
         is_error = one.outcome not in (OK, _CANCELLED)
@@ -100,12 +100,14 @@ def day_rows(requests: Sequence[RequestEntry]) -> list[DayRow]:
             one.charge_ticks,
             one.duration_us,
         )
-        # What a caller or an upstream made up must not make a sum that no column can hold.
-        known = sums.setdefault(key, [0] * len(values))
-        for place, value in enumerate(values):
-            known[place] += min(value, _MOST)
+        found.setdefault(key, []).append(values)
     # In one order for everybody: two processes that add to the same rows must not lock crosswise.
-    return [(*key, *sums[key]) for key in sorted(sums)]  # type: ignore[misc]
+    return [(*key, *map(_sum, zip(*found[key], strict=True))) for key in sorted(found)]  # type: ignore[misc]
+
+
+def _sum(values: Sequence[int]) -> int:
+    """Return a sum that a column can hold, also of what a caller or an upstream made up."""
+    return sum(values) if max(values) <= _MOST else sum(min(value, _MOST) for value in values)
 
 
 def hour_rows(attempts: Sequence[AttemptEntry]) -> list[HourRow]:
