@@ -31,7 +31,7 @@ ifneq ($(VENV_IS_SOUND),yes)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup test soak cover check lint types arch fmt bench lock clean
+.PHONY: help serve setup test shake soak cover check lint types arch fmt bench lock clean
 
 help: ## Show this list
 	@echo "usage: make TARGET [ARGS=\"...\"] [PYTHON=python3.12]"
@@ -45,6 +45,9 @@ setup: $(DEV) $(NODE) ## Set up .venv with everything for developing
 
 test: $(DEV) $(NODE) ## Run the tests. ARGS="-k ledger" is passed on to pytest
 	@$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(ARGS)
+
+shake: $(DEV) $(NODE) ## Run the tests on a machine that stands still now and then (Linux)
+	@$(BIN)/python tools/shake.py $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(ARGS)
 
 soak: $(DEV) ## Serve under load while accounts fail at random. SOAK_MINUTES=60 for longer than 10
 	@SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest tests/soak -s $(ARGS)
