@@ -140,6 +140,18 @@ async def test_nothing_tells_which_client_library_sends():
     assert b"aiohttp" not in server.requests[0].lower()
 
 
+@pytest.mark.parametrize(
+    ("headers", "agent"), [({}, b"groxy"), ({"user-agent": "mine"}, b"mine")], ids=["ours", "own"]
+)
+async def test_an_upstream_is_told_that_it_is_groxy_unless_the_request_says_otherwise(
+    headers, agent
+):
+    async with _serving(_sends(HELLO)) as server, _transport() as transport:
+        await _read(await transport.send(_outgoing(server, headers=headers)))
+    (request,) = server.requests
+    assert re.findall(rb"user-agent: (.*)\r\n", request, re.IGNORECASE) == [agent]
+
+
 async def test_a_cookie_is_not_kept():
     answer = _sends(OK + b"Set-Cookie: session=1; Path=/\r\nContent-Length: 0\r\n\r\n")
     async with _serving(answer) as server, _transport() as transport:

@@ -35,7 +35,7 @@ _MAX_HELD_BYTES = 1024 * 1024
 _OK_STATUS = 200
 _OTHER_MODELS = ("models", "fallbacks")
 """What may serve in place of `model`: OpenRouter's word, and LiteLLM's (their docs, 2026-08)."""
-_CONTENT_HEADERS = {"Content-Type": "application/json", "User-Agent": "groxy"}
+_CONTENT_HEADERS = {"Content-Type": "application/json"}
 
 T = TypeVar("T")
 PassOn = Callable[[bytes], Awaitable[None]]

@@ -121,9 +121,8 @@ class FilmUpstream:
 
     async def _called(self, account: Account, call: MediaCall) -> tuple[int, bytes]:
         """Send a small request; return the reply's status and body."""
-        headers = {"User-Agent": "groxy"} | account.headers
         url = account.upstream.address(account.credentials) + call.path
-        outgoing = Outgoing(url=url, headers=headers, body=call.body, method=call.method)
+        outgoing = Outgoing(url=url, headers=account.headers, body=call.body, method=call.method)
         deadlines = self._means.limits.deadlines
         try:
             async with asyncio.timeout(min(deadlines.first_event_s, deadlines.idle_s)):

@@ -26,7 +26,6 @@ _MAX_REDIRECTS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _OK_STATUS = 200
 _MAX_URL_CHARS = 8_192
-_AGENT = {"User-Agent": "groxy"}
 _TRIES = 2
 """A picture that is made and paid for is worth a second try."""
 
@@ -136,9 +135,7 @@ async def reach(account: Account, url: str) -> Reply | str:
         headers = _trust(account, url, address)
         if headers is None:
             return url
-        reply = await account.transport.send(
-            Outgoing(url=url, headers=_AGENT | headers, method="GET")
-        )
+        reply = await account.transport.send(Outgoing(url=url, headers=headers, method="GET"))
         if reply.status == _OK_STATUS:
             return reply
         status, location = reply.status, reply.headers.get("location", "")

@@ -79,7 +79,7 @@ async def _asked(candidate: Candidate, text: str) -> Tokens | None:
     upstream = account.upstream
     outgoing = Outgoing(
         url=upstream.address(account.credentials) + upstream.tokenize_path,
-        headers={"Content-Type": "application/json", "User-Agent": "groxy"} | account.headers,
+        headers={"Content-Type": "application/json"} | account.headers,
         body=encode({"model": candidate.model_sent, "text": text}),
     )
     try:

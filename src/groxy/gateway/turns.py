@@ -71,7 +71,7 @@ async def send(candidate: Candidate, call: MediaCall, attempt: Attempt, *, limit
     """
     account = candidate.account
     upstream = account.upstream
-    headers = {"User-Agent": "groxy"} | account.headers
+    headers = dict(account.headers)
     if call.body:
         headers["Content-Type"] = call.content_type
     reply = await account.transport.send(

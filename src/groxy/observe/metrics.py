@@ -21,9 +21,18 @@ from groxy.core.usage import Usage
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.005, 0.02, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
-_REQUESTS, _ATTEMPTS, _TOKENS, _COST = "requests", "attempts", "tokens", "cost"
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus-client's own switch, a folder: set before a worker starts, it adds up all workers."""
+
+
+class _Used:
+    """What attempts at an upstream with one outcome came to."""
+
+    __slots__ = ("attempts", "cached", "cost", "input", "output", "reasoning")
+
+    def __init__(self) -> None:
+        self.attempts = self.cost = 0
+        self.input = self.cached = self.output = self.reasoning = 0
 
 
 class Metrics:
@@ -38,33 +47,34 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._known_states: set[tuple[str, str, str]] = set()
         self._children: dict[tuple[str, ...], Histogram] = {}
-        self._counted: dict[tuple[str, ...], int] = {}
-        """What the library's counters do not know yet, by family and labels: adding to them takes
-        five times as long."""
-        self._counters: dict[str, Counter] = {}
+        self._ended: dict[tuple[str, str], int] = {}
+        """Requests that the library's counters do not know yet, by dialect and outcome: adding to
+        counters takes five times as long."""
+        self._used: dict[tuple[str, str], _Used] = {}
+        """Attempts likewise, by upstream and outcome."""
         self._make_traffic_metrics(self.registry)
         self._make_state_metrics(self.registry)
 
     def _make_traffic_metrics(self, registry: CollectorRegistry) -> None:
-        self._counters[_REQUESTS] = Counter(
+        self._requests = Counter(
             "groxy_requests",
             "Requests by dialect and outcome (ok or the error code).",
             ("dialect", "outcome"),
             registry=registry,
         )
-        self._counters[_ATTEMPTS] = Counter(
+        self._attempts = Counter(
             "groxy_attempts",
             "Attempts at upstreams by outcome (ok or the error code).",
             ("upstream", "outcome"),
             registry=registry,
         )
-        self._counters[_TOKENS] = Counter(
+        self._tokens = Counter(
             "groxy_tokens",
             "Tokens by upstream; cached is part of input, reasoning part of output.",
             ("upstream", "kind"),
             registry=registry,
         )
-        self._counters[_COST] = Counter(
+        self._cost = Counter(
             "groxy_cost_ticks",
             "What attempts cost, in ticks of 10^-10 USD.",
             ("upstream",),
@@ -108,22 +118,25 @@ class Metrics:
 
     def request_done(self, *, dialect: str, outcome: str, duration_s: float) -> None:
         """Count a request that has ended."""
-        self._count(_REQUESTS, dialect, outcome)
+        labels = (dialect, outcome)
+        self._ended[labels] = self._ended.get(labels, 0) + 1
+        if self._is_multiprocess:
+            self._tell()
         self._histogram(self._duration, dialect).observe(duration_s)
 
     def attempt_done(self, *, upstream: str, outcome: str, usage: Usage, cost_ticks: int) -> None:
         """Count an attempt that has ended."""
-        self._count(_ATTEMPTS, upstream, outcome)
-        if cost_ticks:  # also where no token was counted: a bill is a bill
-            self._count(_COST, upstream, amount=cost_ticks)
-        if usage.input_tokens:
-            self._count(_TOKENS, upstream, "input", amount=usage.input_tokens)
-        if usage.cached_tokens:
-            self._count(_TOKENS, upstream, "cached", amount=usage.cached_tokens)
-        if usage.output_tokens:
-            self._count(_TOKENS, upstream, "output", amount=usage.output_tokens)
-        if usage.reasoning_tokens:
-            self._count(_TOKENS, upstream, "reasoning", amount=usage.reasoning_tokens)
+        used = self._used.get((upstream, outcome))
+        if used is None:
+            used = self._used[upstream, outcome] = _Used()
+        used.attempts += 1
+        used.cost += cost_ticks
+        used.input += usage.input_tokens
+        used.cached += usage.cached_tokens
+        used.output += usage.output_tokens
+        used.reasoning += usage.reasoning_tokens
+        if self._is_multiprocess:
+            self._tell()
 
     def first_event(self, *, upstream: str, seconds: float) -> None:
         """Note how long the first event took."""
@@ -146,17 +159,22 @@ class Metrics:
         MultiProcessCollector(gathered)
         return generate_latest(gathered)
 
-    def _count(self, family: str, *labels: str, amount: int = 1) -> None:
-        key = (family, *labels)
-        self._counted[key] = self._counted.get(key, 0) + amount
-        if self._is_multiprocess:  # any worker may be asked at any moment what all have counted
-            self._tell()
-
     def _tell(self) -> None:
-        """Give the library what was counted."""
-        counted, self._counted = self._counted, {}
-        for (family, *labels), amount in counted.items():
-            self._counters[family].labels(*labels).inc(amount)
+        """Give the library what was counted.
+
+        With several workers at once, for any of them may be asked at any moment what all counted.
+        """
+        ended, self._ended = self._ended, {}
+        for labels, amount in ended.items():
+            self._requests.labels(*labels).inc(amount)
+        attempts, self._used = self._used, {}
+        for (upstream, outcome), used in attempts.items():
+            self._attempts.labels(upstream, outcome).inc(used.attempts)
+            if used.cost:  # also where no token was counted: a bill is a bill
+                self._cost.labels(upstream).inc(used.cost)
+            for kind in ("input", "cached", "output", "reasoning"):
+                if tokens := getattr(used, kind):
+                    self._tokens.labels(upstream, kind).inc(tokens)
 
     def _histogram(self, family: Histogram, *labels: str) -> Histogram:
         # Looking a child up by labels costs more than observing; families differ by their labels.

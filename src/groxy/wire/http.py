@@ -17,6 +17,7 @@ from yarl import URL
 
 from groxy.core.errors import ErrorKind, GroxyError
 
+_AGENT = "groxy"
 _POOL_SIZE = 8192
 """Connections in a pool, to all upstreams; other limits decide long before this bound is felt."""
 _POOL_IDLE_S = 30.0
@@ -192,7 +193,7 @@ class HttpTransport:
             proxy=None if is_socks or not self.proxy_url else self.proxy_url,
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=_READ_BUFFER_BYTES,
-            skip_auto_headers=("User-Agent",),
+            headers={"User-Agent": _AGENT},
         )
         return self._session
 
