@@ -1,7 +1,7 @@
 """An application over the sandbox with the endpoints of pictures, in the test's own process."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,10 +43,11 @@ class Camera:
         self.asked: list[VideoRequest] = []
         self.script: list[int | Exception | float | asyncio.Event] = []
         """Percents; what is raised; seconds to wait as floats; what is waited for."""
-        self.is_closed = False
+        self.is_closed = self.was_left = False
 
-    async def film(self, call: Call, request: VideoRequest) -> AsyncGenerator[FilmProgress | Film]:
-
+    async def film(
+        self, call: Call, request: VideoRequest, *, has_left: Callable[[], bool]
+    ) -> AsyncGenerator[FilmProgress | Film]:
         self.asked.append(request)
         try:
             for step in self.script:
@@ -64,6 +65,7 @@ class Camera:
             yield Film(stored=stored, duration_s=6.0, cost_ticks=30)
         finally:
             self.is_closed = True
+            self.was_left = has_left()
 
 
 @dataclass

@@ -319,3 +319,15 @@ async def test_a_client_that_leaves_gives_up_the_film(made_in):
     async with asyncio.timeout(5):
         await made_in.asgi(scope, receive, send)
     assert made_in.camera.is_closed
+    assert made_in.camera.was_left, "its caller pays what is made of it"
+
+
+async def test_a_gateway_that_stops_gives_up_the_film_at_its_own_expense(made_in):
+    made_in.camera.script = [30.0]
+    asking = asyncio.ensure_future(chat(made_in, model=FILM_MODEL, stream=True))
+    while not made_in.camera.asked:
+        await asyncio.sleep(0.01)
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert made_in.camera.is_closed
+    assert not made_in.camera.was_left

@@ -104,7 +104,7 @@ def test_a_key_is_disabled_enabled_and_rotated(groxy):
     made = groxy("key", "create").output.strip()
     key_id = id_of_only_key(groxy)
     assert groxy("key", "disable", key_id).exit_code == 0
-    assert "disabled" in only_row(groxy)
+    assert "disabled by the operator" in only_row(groxy)
     assert groxy("key", "enable", key_id).exit_code == 0
     assert "in force" in only_row(groxy)
 

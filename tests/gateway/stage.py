@@ -115,6 +115,8 @@ class Seat:
 
     async def send(self, outgoing: Outgoing) -> Reply:
         self.asked.append(outgoing)
+        if outgoing.on_sent is not None:
+            outgoing.on_sent()
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer

@@ -9,7 +9,7 @@ from groxy.core.media import VideoRequest
 from groxy.core.money import TICKS_PER_USD
 from groxy.gateway.films import Film, FilmProgress
 from groxy.gateway.recording import Recording
-from groxy.gateway.reel import CANCELLED
+from groxy.gateway.reel import CANCELLED, Filmed
 from groxy.jobs.worker import now_ms
 from tests.gateway.film_set import (
     DONE,
@@ -21,6 +21,7 @@ from tests.gateway.film_set import (
     stoppable,
     told,
 )
+from tests.gateway.stage import Reply
 
 PRICE = 6 * 7 * TICKS_PER_USD // 100
 """Of six seconds in 720p, by the catalog: 7 cents a second."""
@@ -92,25 +93,96 @@ async def test_a_job_that_has_ended_is_removed_with_its_film(stand):
     assert (await scene.entry()).cost_ticks == 4_200, "what was made is owed"
 
 
-@pytest.mark.parametrize(("status", "is_free"), [(200, True), (404, False), (500, False)])
-async def test_a_job_under_way_is_cancelled_and_free_only_where_its_upstream_stops(
-    stand, monkeypatch, status, is_free
+async def begun(scene, **changes):
+    """Return a job that an upstream has, and nobody here works on."""
+    job = await scene.order()
+    film = Filmed(await scene.take(job))
+    film.reel.part_s = 6
+    film.reel.begin_take(
+        upstream="xai", account_id="seat-0", model_sent=MODEL, at_ms=now_ms()
+    ).taken_ms = now_ms()
+    film.reel.error_kind = changes.pop("error_kind", "")
+    usual = {"status": "polling", "upstream_id": "film-1", "account_id": "seat-0"}
+    await film.save(**(usual | changes))
+    return job
+
+
+@pytest.mark.parametrize(
+    ("look", "stops", "cost_ticks"),
+    [
+        (PENDING, 200, 0),
+        (PENDING, 404, PRICE),
+        (PENDING, 500, PRICE),
+        (told({}, 500), 404, PRICE),
+        (DONE, 200, 4_200),
+        (FAILED_FILM, 404, 0),
+        (told({"error": "gone"}, 404), 404, 0),
+    ],
+    ids=["stopped", "not stopped", "not told", "away", "made", "failed", "unknown"],
+)
+async def test_what_a_cancelled_film_costs_is_what_its_upstream_makes_of_it(
+    stand, monkeypatch, look, stops, cost_ticks
 ):
     stoppable(monkeypatch)
-    seat = FilmSeat(PENDING, stops=told({}, status))
+    scene = await stand(FilmSeat(look, stops=told({}, stops)))
+    job = await begun(scene)
+    await scene.films.remove(job.id, OWNER)
+    await kind_of(scene.films.find(job.id, OWNER), ErrorKind.NOT_FOUND)
+    entry = await scene.entry()
+    assert (entry.outcome, entry.cost_ticks) == ("client_disconnected", cost_ticks)
+    assert scene.stage.directory.accounts[0].tally.cost_ticks == cost_ticks
+
+
+async def test_an_upstream_that_cannot_be_told_to_stop_is_paid_for(stand):
+    scene = await stand(FilmSeat(PENDING))
+    job = await begun(scene)
+    await scene.films.remove(job.id, OWNER)
+    assert (await scene.entry()).cost_ticks == PRICE
+
+
+async def test_a_film_that_has_failed_costs_nothing_though_it_is_cancelled_then(stand):
+    seat = FilmSeat(PENDING)
+    scene = await stand(seat)
+    job = await begun(scene, status="failing", error_kind=ErrorKind.BAD_REPLY.value)
+    await scene.films.remove(job.id, OWNER)
+    assert (await scene.entry()).cost_ticks == 0
+    assert seat.asked == []
+
+
+async def test_an_upstream_is_told_once_to_stop_however_often_the_books_are_away(
+    stand, monkeypatch
+):
+    stoppable(monkeypatch)
+    seat = FilmSeat(PENDING, stops=told({}, 200))
+    scene = await stand(seat)
+    job = await begun(scene)
+    held = await scene.take(job)
+    await held.save(status=CANCELLED)
+    enter, tries = scene.filming._enter, []
+
+    async def away_at_first(*given, **more):
+        tries.append(1)
+        if len(tries) == 1:
+            raise GroxyError(ErrorKind.STORE_DOWN, "Away.")
+        await enter(*given, **more)
+
+    monkeypatch.setattr(scene.filming, "_enter", away_at_first)
+    await kind_of(scene.filming.work(held), ErrorKind.STORE_DOWN)
+    seat.stops = told({}, 404)
+    await scene.filming.work(await scene.take(job))
+    assert (await scene.entry()).cost_ticks == 0
+    assert [one.method for one in seat.asked] == ["GET", "DELETE"]
+
+
+async def test_a_film_that_is_cancelled_while_it_is_ordered_is_paid_for_as_it_is_made(stand):
+    slow = Reply(script=[0.5, b'{"request_id":"film-1"}'], content_type="application/json")
+    seat = FilmSeat(PENDING, orders=[slow])
     scene = await stand(seat)
     async with scene.working():
         job = await scene.order()
         await seat.sent.wait()
-        while (await scene.films.find(job.id, OWNER)).status != "polling":
-            await asyncio.sleep(0.01)
         await scene.films.remove(job.id, OWNER)
-        await kind_of(scene.films.find(job.id, OWNER), ErrorKind.NOT_FOUND)
-        while scene.worker.count:
-            await asyncio.sleep(0.01)
-    entry = await scene.entry()
-    assert (entry.outcome, entry.cost_ticks) == ("client_disconnected", 0 if is_free else PRICE)
-    assert (len(seat.begun), seat.asked[-1].method) == (1, "DELETE")
+    assert (await scene.entry()).cost_ticks == PRICE
 
 
 async def test_what_was_made_of_a_film_in_parts_is_owed_though_it_is_cancelled(stand, monkeypatch):
@@ -174,12 +246,16 @@ def wish(**fields):
     return VideoRequest(**({"model": MODEL, "prompt": "a cat"} | fields))
 
 
+def following(scene, *, has_left=True):
+    return scene.films.film(scene.call(), wish(), has_left=lambda: has_left)
+
+
 async def test_who_waits_is_told_how_far_the_film_is_and_gets_it(stand):
     looks = [{"status": "pending", "progress": number} for number in (10, 40, 40, 80)]
     scene = await stand(FilmSeat(*looks, DONE))
     scene.films.follow_s = 0.001
     async with scene.working(), asyncio.timeout(20):
-        steps = [step async for step in scene.films.film(scene.call(), wish())]
+        steps = [step async for step in following(scene)]
     *told_of, film = steps
     assert isinstance(film, Film)
     assert await scene.shelf.read(film.stored) == FILM
@@ -202,7 +278,7 @@ async def test_who_waits_is_told_why_there_is_no_film(stand, look, kind, code):
     scene = await stand(FilmSeat(look))
 
     async def follow():
-        async for _ in scene.films.film(scene.call(), wish()):
+        async for _ in following(scene):
             pass
 
     async with scene.working(), asyncio.timeout(20):
@@ -214,7 +290,7 @@ async def test_who_waits_no_longer_cancels_the_film(stand):
     seat = FilmSeat(PENDING)
     scene = await stand(seat)
     async with scene.working():
-        steps = scene.films.film(scene.call(), wish())
+        steps = following(scene)
         await anext(steps)
         await seat.sent.wait()
         await steps.aclose()
@@ -231,15 +307,28 @@ async def test_a_disconnect_while_nothing_is_told_cancels_the_film_too(stand):
     async with scene.working():
 
         async def follow():
-            async for _ in scene.films.film(scene.call(), wish()):
+            async for _ in following(scene):
                 pass
 
-        following = asyncio.get_running_loop().create_task(follow())
+        waiting = asyncio.get_running_loop().create_task(follow())
         await seat.sent.wait()
         await asyncio.sleep(0.1)
-        following.cancel()
-        await asyncio.wait([following])
+        waiting.cancel()
+        await asyncio.wait([waiting])
     assert (await scene.entry()).outcome == "client_disconnected"
+
+
+async def test_a_film_that_the_gateway_gives_up_costs_its_caller_nothing(stand):
+    seat = FilmSeat(PENDING)
+    scene = await stand(seat)
+    async with scene.working():
+        steps = following(scene, has_left=False)
+        await anext(steps)
+        await seat.sent.wait()
+        await steps.aclose()
+    entry = await scene.entry()
+    assert (entry.outcome, entry.cost_ticks) == ("client_disconnected", 0)
+    assert (await scene.attempts())[0].cost_ticks == PRICE, "the upstream makes it all the same"
 
 
 async def test_jobs_are_forgotten_when_their_films_are(stand):

@@ -286,7 +286,8 @@ async def test_who_leaves_while_the_order_is_taken_leaves_nothing_held(paying, d
     scene.jobs.create = slow
 
     async def follow():
-        async for _ in scene.films.film(call, VideoRequest(model=MODEL, prompt="a cat")):
+        wish = VideoRequest(model=MODEL, prompt="a cat")
+        async for _ in scene.films.film(call, wish, has_left=lambda: True):
             pass
 
     following = asyncio.get_running_loop().create_task(follow())

@@ -47,6 +47,14 @@ def sent(seat):
     return json.loads(seat.asked[-1].body)
 
 
+class Connecting(Seat):
+    """An upstream to which no connection comes about."""
+
+    async def send(self, outgoing):
+        await asyncio.sleep(30)
+        raise AssertionError("nobody waits so long")
+
+
 async def test_what_the_upstream_made_comes_back_and_costs_what_it_billed():
     seat = Seat(made(inline(PNG), inline(JPEG), ticks=400))
     stage = Stage(seat)
@@ -224,6 +232,33 @@ async def test_a_client_that_leaves_ends_it_and_owes_what_the_upstream_bills_all
     assert seat.given[0].is_closed
     (account,) = stage.directory.accounts
     assert (account.in_flight, account.rest_reason) == (0, None)
+
+
+@pytest.mark.parametrize(
+    "seat",
+    [
+        Seat(Reply(500, script=[30.0], content_type="application/json")),
+        Seat(Reply(429, script=[30.0], content_type="application/json")),
+        Connecting(),
+    ],
+    ids=["failed", "busy", "not reached"],
+)
+async def test_who_leaves_an_upstream_that_makes_nothing_owes_nothing(seat):
+    stage = Stage(seat)
+    stage.client.left.set()
+    assert (await failure(stage)).kind is ErrorKind.CANCELLED
+    assert (stage.entry.outcome, stage.entry.cost_ticks) == ("client_disconnected", 0)
+
+
+async def test_who_leaves_pays_the_price_of_the_quality_that_the_model_stands_for():
+    name = "grok-imagine-image-quality"
+    model = Catalog.load().find(name)
+    stage = Stage(Seat(Reply(script=[30.0], content_type="application/json")))
+    stage.client.left.set()
+    await failure(stage, model=name)
+    assert model is not None
+    own = price_of(name).for_image(resolution="1k", quality=model.quality or "medium")
+    assert stage.entry.cost_ticks == own
 
 
 async def test_a_client_that_leaves_before_anybody_was_asked_owes_nothing():

@@ -362,6 +362,39 @@ async def test_what_the_operator_orders_while_the_want_of_credit_is_noted_comes_
     assert how(directory) == [stands]
 
 
+async def test_what_the_operator_orders_while_a_credential_is_checked_comes_last(store, clock):
+    one = rejected()
+    directory, overseer = watched(store, one, clock=clock)
+    directory.note_failure(one, failure(AUTH))
+    write, is_writing, may_go_on = store.write, asyncio.Event(), asyncio.Event()
+
+    async def slow(changes):
+        is_writing.set()
+        await may_go_on.wait()
+        return await write(changes)
+
+    store.write = slow
+    ordering = asyncio.ensure_future(overseer.disable([one]))
+    await is_writing.wait()
+    checking = asyncio.ensure_future(overseer.settle_doubts())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    may_go_on.set()
+    await asyncio.gather(ordering, checking)
+
+    assert [status for _, status, _ in store.statuses()] == ["disabled"]
+    assert how(directory) == ["disabled"]
+
+
+async def test_only_accounts_that_stand_as_was_thought_are_enabled(store, clock):
+    one, other = account("a"), account("b")
+    directory, overseer = watched(store, one, other, clock=clock)
+    await overseer.disable([one, other])
+    await overseer.enable([one, other], lambda found: found is one)
+
+    assert how(directory) == ["active", "disabled"]
+
+
 async def test_an_account_that_was_cleared_before_its_want_of_credit_was_noted_stays_active(
     store, clock
 ):

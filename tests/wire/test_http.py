@@ -127,6 +127,24 @@ async def test_the_request_is_sent_as_it_was_given():
     assert body == b'{"a":1}'
 
 
+async def test_who_asks_is_told_when_the_body_goes_out():
+    said = []
+    async with _serving(_sends(HELLO)) as server, _transport() as transport:
+        outgoing = _outgoing(server, body=b'{"a":1}', on_sent=lambda: said.append("sent"))
+        await _read(await transport.send(outgoing))
+    assert said == ["sent"]
+    assert server.requests[0].endswith(b'\r\n\r\n{"a":1}')
+
+
+async def test_a_body_that_finds_no_connection_does_not_go_out():
+    said = []
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+        await _failure_to_send(_outgoing(url, on_sent=lambda: said.append("sent")))
+    assert said == []
+
+
 async def test_a_get_has_no_body():
     async with _serving(_sends(HELLO)) as server, _transport() as transport:
         await _read(await transport.send(_outgoing(server, method="GET", body=b"")))

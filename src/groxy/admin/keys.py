@@ -34,6 +34,7 @@ from groxy.store.key_pages import page_of_keys
 from groxy.store.keys import (
     KeyRole,
     StoredKey,
+    by_operator,
     create_key,
     find_key,
     revoke_key,
@@ -172,7 +173,7 @@ def _change(routes: APIRouter, desk: Desk, auditor: Auditor, changing: asyncio.L
 
 def _switch(routes: APIRouter, desk: Desk, auditor: Auditor) -> None:
     async def switch(actor: Operator, key_id: str, *, disabled: bool) -> KeyTold:
-        key = await update_key(desk.database, key_id, _switched(disabled=disabled))
+        key = await update_key(desk.database, key_id, by_operator(disabled=disabled))
         await desk.reload()
         await auditor.note(actor, "key.disable" if disabled else "key.enable", key.id)
         return await _told_alone(desk, key)
@@ -239,11 +240,6 @@ def _disabled_by(key: StoredKey) -> Literal["operator", "owner"] | None:
     return None if key.disabled_ms is None else "owner"
 
 
-def _switched(*, disabled: bool) -> dict[str, object]:
-    """Return what the operator's word changes: a key that they enable works."""
-    return {"suspended": True} if disabled else {"suspended": False, "disabled": False}
-
-
 def _changes(desk: Desk, given: KeyChangeGiven, before: StoredKey) -> dict[str, object]:
     sent = given.model_fields_set
     changes: dict[str, object] = {}
@@ -252,7 +248,7 @@ def _changes(desk: Desk, given: KeyChangeGiven, before: StoredKey) -> dict[str, 
     if "expires_at" in sent:
         changes["expires_ms"] = _checked_expiry(desk, given.expires_at)
     if "disabled" in sent:
-        changes |= _switched(disabled=given.disabled)
+        changes |= by_operator(disabled=given.disabled)
     if sent & GRANT_FIELDS:
         if before.role is KeyRole.OPERATOR:
             _refuse_bounds(sent & GRANT_FIELDS)

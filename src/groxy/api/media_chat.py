@@ -7,7 +7,7 @@ status. Must not make anything itself.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import cast
 
@@ -26,10 +26,10 @@ from groxy.api.media_replies import (
 )
 from groxy.api.media_wishes import ImageWish, image_wish, param_of, video_wish
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.core.media import ImageRequest, VideoRequest
+from groxy.core.media import ImageRequest
 from groxy.core.request import Request
 from groxy.dialects._base import Asked, CallersEnd, Frame
-from groxy.gateway.films import Film, Filmer
+from groxy.gateway.films import Film, Filmer, FilmProgress
 from groxy.gateway.making import Made, Maker, OnSilence, Order
 from groxy.gateway.means import Call, Means
 from groxy.gateway.references import References
@@ -193,7 +193,7 @@ class _Turn:
         )
         try:
             async with Vigil(self._client, patient, self._break_silence) as vigil:
-                film = await vigil.attempt(self._film())
+                film = await vigil.attempt(self._film(vigil))
                 await vigil.sending()
         except GroxyError as error:
             await self._fail(error, attempts=0)
@@ -202,7 +202,7 @@ class _Turn:
         told = Told(text=film_text(link, self._chat.forms().video), cost_ticks=film.cost_ticks)
         await self._finish(told, [])
 
-    async def _film(self) -> Film:
+    async def _film(self, vigil: Vigil) -> Film:
         asked, request = await self._read()
         wish = video_wish(asked, request, param=self._param)
         wish = replace(wish, images=await self._resolved(wish.images))
@@ -211,13 +211,14 @@ class _Turn:
             message = f"The model `{wish.model[:128]}` makes film, and this gateway makes none."
             raise GroxyError(ErrorKind.UNSUPPORTED, message, param="model")
         self._opening = f"Making a film of {wish.duration_s} s with {asked.model}."
-        return await self._followed(filmer, wish)
+        steps = filmer.film(self._call, wish, has_left=lambda: vigil.has_client_left)
+        return await self._followed(steps)
 
-    async def _followed(self, filmer: Filmer, wish: VideoRequest) -> Film:
+    async def _followed(self, film: AsyncGenerator[FilmProgress | Film]) -> Film:
         """Return the film; tell meanwhile how far it is."""
         percent = 0
         # Closed at once when the client leaves, so that its maker knows.
-        async with aclosing(filmer.film(self._call, wish)) as steps:
+        async with aclosing(film) as steps:
             async for step in steps:
                 if isinstance(step, Film):
                     return step
@@ -247,7 +248,11 @@ class _Turn:
         if asked.continues:
             owner = self._call.caller.key_id
             asked, _ = await self._means.memory.recall(self._call.dialect, asked, owner)
-        return asked, self._dialect.canonical(asked)
+        canonical = self._dialect.canonical(asked)
+        asked.decoded = None
+        if call.asked is not None:
+            call.asked.decoded = None
+        return asked, canonical
 
     async def _resolved(self, images: tuple[str, ...]) -> tuple[str, ...]:
         owner = self._call.caller.key_id

@@ -57,7 +57,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read on, within bounds."""
         self._head_bytes += len(data)
-        if self._is_in_head and b"pgrade" in data.lower():
+        if self._is_in_head and data.lower().find(b"pgrade") >= 0:
             data = _never_upgraded(data)
         super().data_received(data)
         if self._head_bytes > MAX_HEAD_BYTES:

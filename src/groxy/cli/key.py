@@ -15,6 +15,7 @@ from groxy.settings import Loaded
 from groxy.store.keys import (
     KeyRole,
     StoredKey,
+    by_operator,
     create_key,
     list_keys,
     revoke_key,
@@ -143,7 +144,8 @@ def _state(key: StoredKey) -> str:
     if key.revoked_ms is not None:
         return f"revoked {day_text(key.revoked_ms)}"
     if key.rests_since_ms is not None:
-        return f"disabled {day_text(key.rests_since_ms)}"
+        whose = " by the operator" if key.suspended_ms is not None else ""
+        return f"disabled{whose} {day_text(key.rests_since_ms)}"
     if key.expires_ms is None:
         return "in force"
     is_over = key.expires_ms <= time.time_ns() // 1_000_000
@@ -207,4 +209,4 @@ def enable(key_id: str, config: Config = None, data_dir: DataDir = None) -> None
 
 async def _set_disabled(loaded: Loaded, key_id: str, *, disabled: bool) -> None:
     async with opened_store(loaded) as store:
-        await update_key(store.database, key_id, {"disabled": disabled})
+        await update_key(store.database, key_id, by_operator(disabled=disabled))

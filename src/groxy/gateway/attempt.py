@@ -79,7 +79,6 @@ class AttemptRun:
         self.attempt = attempt
         self._relay: StreamRelay | None = None
         self._is_cached = False
-        self._was_sent = False
         self.adjusted: list[str] = []
         """What was changed in the request for this upstream."""
         self.tally = Tally()
@@ -169,8 +168,8 @@ class AttemptRun:
             url=upstream.address(account.credentials) + lane.path,
             headers=_CONTENT_HEADERS | account.headers | headers,
             body=encode(fields),
+            on_sent=self.attempt.note_sent,
         )
-        self._was_sent = True
         reply = await account.transport.send(outgoing)
         self.attempt.status = reply.status
         rates = upstream.read_limits(reply.headers)
@@ -318,7 +317,7 @@ class AttemptRun:
     def _estimated(self, error: ErrorKind | None) -> Usage:
         """Count what the upstream did not report: what it read, and what it had produced."""
         has_worked = error is None or self.tally.has_output
-        if not has_worked and not (error is ErrorKind.CANCELLED and self._was_sent):
+        if not has_worked and not (error is ErrorKind.CANCELLED and self.attempt.was_sent):
             return NOTHING
         question = self._question
         prompt = question.dialect.prompt_text(question.asked)

@@ -8,6 +8,7 @@ Nobody learns of another's job. What is done for a job is in `filming`.
 import asyncio
 import hashlib
 import secrets
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -32,6 +33,8 @@ from groxy.gateway.reel import (
     FAILED,
     KIND,
     QUEUED,
+    SUBMITTING,
+    Filmed,
     Reel,
     read_reel,
     write_reel,
@@ -51,6 +54,8 @@ _DAY_MS = 86_400_000
 _FOR_EVER_MS = 100 * 365 * _DAY_MS
 _FOLLOW_S = 0.5
 """How often somebody who waits for a film looks at it; its worker may be in another process."""
+_LOOK_AGAIN_S = 0.1
+"""At an order on its way to the upstream: most are there within a second."""
 _KNOWN_PROMPTS = 256
 _GONE = "There is no such video: it was never ordered, was deleted or has expired."
 _request_decoder = msgspec.json.Decoder(VideoRequest)
@@ -257,14 +262,19 @@ class FilmJobs:
 
     # ------------------------------------------------------------------------------------ removing
 
-    async def remove(self, job_id: str, owner: str) -> None:
-        """Cancel a job that is under way, and remove it with its film; raise NOT_FOUND."""
-        job = await self.find(job_id, owner)
+    async def remove(self, job_id: str, owner: str, *, is_excused: bool = False) -> None:
+        """Cancel a job that is under way, and remove it with its film; raise NOT_FOUND.
+
+        With `is_excused` the caller owes nothing, whatever the upstream makes of it.
+        """
+        job = await self._once_ordered(job_id, owner)
         if job.completed_ms is None:
             held = await self._worker.take_over(job_id, owner)
             if held is not None:
+                film = Filmed(held)
+                film.reel.is_excused = is_excused
                 try:
-                    await held.save(status=CANCELLED)
+                    await film.save(status=CANCELLED)
                     # If this process dies here, the worker of another one goes on with it.
                     await self._filming.work(held)
                 except LeaseLostError:
@@ -275,17 +285,30 @@ class FilmJobs:
             await self.shelf.delete([job.media_id])
         await self._jobs.delete(job_id, owner)
 
+    async def _once_ordered(self, job_id: str, owner: str) -> Job:
+        """Return a job that is not just being ordered, unless that takes too long.
+
+        Only who orders it learns what the upstream calls it; taken over meanwhile it would be made,
+        and nobody would know.
+        """
+        job = await self.find(job_id, owner)
+        ends_at = time.monotonic() + self._means.limits.deadlines.first_event_s
+        while job.status == SUBMITTING and time.monotonic() < ends_at:
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            job = await self.find(job_id, owner)
+        return job
+
     # ------------------------------------------------------------------------------------- waiting
 
     async def film(
-        self, call: Call, request: VideoRequest
+        self, call: Call, request: VideoRequest, *, has_left: Callable[[], bool]
     ) -> AsyncGenerator[FilmProgress | Film, None]:
         """Make a film for somebody who waits for it; see `films.Filmer`."""
 
         async def read() -> FilmAsked:
             return _asked(request)
 
-        job = await self._ordered(call, read)
+        job = await self._ordered(call, read, has_left)
         percent, is_over = -1, False
         try:
             while True:
@@ -299,10 +322,10 @@ class FilmJobs:
                 await asyncio.sleep(self.follow_s)
         finally:
             if not is_over:
-                await asyncio.shield(self._give_up(job))
+                await asyncio.shield(self._give_up(job, has_left))
         yield await self._made(job)
 
-    async def _ordered(self, call: Call, read: Read) -> Job:
+    async def _ordered(self, call: Call, read: Read, has_left: Callable[[], bool]) -> Job:
         """Order a film. Who leaves meanwhile leaves no order behind of which half is done."""
         # Waited for here, whatever happens: cut off it would hold money and a place for ever.
         ordering = asyncio.get_running_loop().create_task(self.order(call, read))
@@ -310,7 +333,7 @@ class FilmJobs:
             return await asyncio.shield(ordering)
         except asyncio.CancelledError:
             with suppress(GroxyError):
-                await self._give_up(await ordering)
+                await self._give_up(await ordering, has_left)
             raise
 
     async def _now(self, job: Job) -> Job:
@@ -322,9 +345,9 @@ class FilmJobs:
                 raise
             return job
 
-    async def _give_up(self, job: Job) -> None:
+    async def _give_up(self, job: Job, has_left: Callable[[], bool]) -> None:
         with suppress(GroxyError):
-            await self.remove(job.id, job.owner)
+            await self.remove(job.id, job.owner, is_excused=not has_left())
 
     async def _made(self, job: Job) -> Film:
         reel = read_reel(job.state)

@@ -101,6 +101,14 @@ class FilmUpstream:
             raise
         return replace(state, error=concealed(account, state.error))
 
+    async def state_now(self, account: Account | None, upstream_id: str) -> FilmState | None:
+        """Return how far a film is, asked once and for seconds; None where that is not told."""
+        try:
+            async with asyncio.timeout(_CANCEL_S):
+                return await self.state(account, upstream_id)
+        except (GroxyError, TimeoutError):
+            return None
+
     async def cancel(self, account: Account | None, upstream_id: str) -> bool:
         """Say that nobody wants the film any more; return whether the upstream heeds it.
 

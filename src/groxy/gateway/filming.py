@@ -213,7 +213,6 @@ class Filming:
 
     async def _complete(self, film: Filmed) -> None:
         await self._enter(film, OK, _OK_STATUS, is_owed=True)
-        self._tally(film)
         await film.save(status=COMPLETED, progress=100, completed_ms=now_ms())
 
     async def _fail(self, film: Filmed, error: GroxyError) -> None:
@@ -239,22 +238,35 @@ class Filming:
     async def _end_cancelled(self, film: Filmed) -> None:
         """Leave nothing of the job but its line in the books.
 
-        What an upstream makes all the same, and bills, its caller pays: else films could be ordered
-        at the operator's expense, as many as anybody likes.
+        What is made, and what an upstream makes all the same, its caller pays: else films could be
+        ordered at the operator's expense, as many as anybody likes.
         """
         job, reel, kind = film.held.job, film.reel, ErrorKind.CANCELLED
-        is_being_made = job.upstream_id and reel.made_s < reel.seconds
-        if is_being_made and not await self._upstream.cancel(self._known(film), job.upstream_id):
-            reel.note_unstopped()
-        if reel.take is not None:
+        has_failed = bool(reel.error_kind)
+        if job.upstream_id and reel.made_s < reel.seconds and not has_failed:
+            await self._wind_down(film)
+        if reel.take is not None and reel.made_s and not has_failed:
             reel.take.cost_ticks, reel.take.cost_source = reel.cost()
         reel.end_take(kind.value, now_ms())
-        await self._enter(film, kind.value, facts_of(kind).status, is_owed=reel.made_s > 0)
-        self._tally(film)
+        is_owed = reel.made_s > 0 and not (has_failed or reel.is_excused)
+        await self._enter(film, kind.value, facts_of(kind).status, is_owed=is_owed)
         if job.media_id:
             await self._footage.shelf.delete([job.media_id])
         await film.held.delete()
         film.is_deleted = True
+
+    async def _wind_down(self, film: Filmed) -> None:
+        """Find out what becomes of the part that is being made, and note it once and for all."""
+        job, reel, account = film.held.job, film.reel, self._known(film)
+        state = await self._upstream.state_now(account, job.upstream_id)
+        if state is not None and state.status is FilmStatus.DONE:
+            reel.note_made(state, reel.part_s)
+        elif state is not None and state.status is FilmStatus.FAILED:
+            _note_bill(film, state)
+        elif account is not None and not await self._upstream.cancel(account, job.upstream_id):
+            reel.note_unstopped()
+        # Asked again, an upstream would not know any more what it was told to stop.
+        await film.save(upstream_id="")
 
     async def _enter(self, film: Filmed, outcome: str, status: int, *, is_owed: bool) -> None:
         """Enter the order in the books, unless it is there already."""
@@ -281,12 +293,10 @@ class Filming:
             )
         duration_s = time.perf_counter() - trail.began
         means.metrics.request_done(dialect=DIALECT, outcome=outcome, duration_s=duration_s)
-
-    def _tally(self, film: Filmed) -> None:
         account = self._known(film)
-        if account is not None:
-            account.tally.cost_ticks += film.reel.cost()[0]
-            self._means.directory.touched.add(account)
+        if account is not None and reel.take is not None:
+            account.tally.cost_ticks += reel.take.cost_ticks
+            means.directory.touched.add(account)
 
     def _known(self, film: Filmed) -> Account | None:
         return self._means.directory.get(film.held.job.account_id)
@@ -297,9 +307,14 @@ class Filming:
 
 def _failure(film: Filmed, state: FilmState) -> GroxyError:
     """Return what a film failed with; what the upstream billed for it is the operator's."""
-    take = film.reel.take
-    if take is not None and state.cost_ticks:
-        take.cost_ticks, take.cost_source = state.cost_ticks, BY_UPSTREAM
+    _note_bill(film, state)
     if state.is_refused:
         return GroxyError(ErrorKind.REFUSED, state.error, param="prompt")
     return GroxyError(ErrorKind.BAD_REPLY, state.error, code=FAILED_UPSTREAM)
+
+
+def _note_bill(film: Filmed, state: FilmState) -> None:
+    """Note what the upstream billed for a film that failed."""
+    take = film.reel.take
+    if take is not None and state.cost_ticks:
+        take.cost_ticks, take.cost_source = state.cost_ticks, BY_UPSTREAM

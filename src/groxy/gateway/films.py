@@ -4,7 +4,7 @@ In: nothing. Out: values, and the protocol of who makes films for a request that
 must not decide anything.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 import msgspec
@@ -32,10 +32,13 @@ class Film(msgspec.Struct, frozen=True, kw_only=True):
 class Filmer(Protocol):
     """Makes films."""
 
-    def film(self, call: Call, request: VideoRequest) -> AsyncGenerator[FilmProgress | Film, None]:
+    def film(
+        self, call: Call, request: VideoRequest, *, has_left: Callable[[], bool]
+    ) -> AsyncGenerator[FilmProgress | Film, None]:
         """Make a film: yield how far it is, whenever that changes, and last the film.
 
         The request is in the books when the film comes, or when this raises what the caller is
-        told. Who stops iterating gives up the film.
+        told. Who stops iterating gives up the film, and pays what is made of it if `has_left` says
+        then that it was the caller who left.
         """
         ...

@@ -20,7 +20,7 @@ from groxy.gateway.recording import Recording
 from groxy.gateway.results import Picture, Results
 from groxy.gateway.settling import settle
 from groxy.gateway.tab import Tab, price_of_images
-from groxy.gateway.turns import Turns, send
+from groxy.gateway.turns import GOOD, Turns, send
 from groxy.gateway.vigil import Client, Deadlines, Vigil
 from groxy.ledger.costs import BY_CATALOG, BY_UPSTREAM, UNPRICED
 from groxy.ledger.trail import Attempt, Trail
@@ -31,6 +31,8 @@ from groxy.routing.router import Candidate, Wanted
 _CARRIERS = ("images",)
 _MAX_LITE = 4
 """Of a lite model, mode "fast" in the catalog (grok2api, products of its image endpoint)."""
+_MAKING = GOOD | {0}
+"""Statuses of upstreams that make what they were asked for; 0 is of one that did not answer yet."""
 _OVERHEAD_BYTES = 1024 * 1024
 """Of a reply beside its pictures."""
 
@@ -156,11 +158,12 @@ class Making:
             self._trail.is_stream = order.is_stream
 
             async def ask(candidate: Candidate, attempt: Attempt) -> MadeImages:
+                wish = _with_quality(request, candidate.target.model)
                 try:
-                    return await self._ask(request, candidate, attempt)
+                    return await self._ask(wish, candidate, attempt)
                 except asyncio.CancelledError:
                     if vigil.has_client_left:
-                        self._note_left(request, candidate, attempt)
+                        self._note_left(wish, candidate, attempt)
                     raise
 
             _check(request, self._means.router.model(request.model))
@@ -183,10 +186,8 @@ class Making:
         self, request: ImageRequest, candidate: Candidate, attempt: Attempt
     ) -> MadeImages:
         """Ask one candidate; raise REFUSED when it lets no picture through."""
-        model, upstream = candidate.target.model, candidate.account.upstream
+        upstream = candidate.account.upstream
         _check_makes(request, upstream.makes)
-        if model is not None and model.quality and not request.quality:
-            request = replace(request, quality=model.quality)
         call = upstream.image_call(request, candidate.model_sent, candidate.target.facts)
         self._adjusted = call.adjusted
         # Base64 takes four bytes for three.
@@ -214,8 +215,10 @@ class Making:
 
         Else pictures could be ordered at the operator's expense, as many as anybody likes.
         """
+        if not attempt.was_sent or attempt.status not in _MAKING:
+            return
         attempt.list_ticks = self._price(request, candidate, request.count)
-        if attempt.cost_source != BY_UPSTREAM and attempt.list_ticks:
+        if attempt.list_ticks:
             attempt.cost_ticks, attempt.cost_source = attempt.list_ticks, BY_CATALOG
 
     def _made(self, request: ImageRequest, pictures: list[Picture], reasons: list[str]) -> Made:
@@ -231,6 +234,13 @@ class Making:
             adjusted=self._adjusted,
             headers=self._tab.headers,
         )
+
+
+def _with_quality(request: ImageRequest, model: Model | None) -> ImageRequest:
+    """Return a request that names the quality which its model stands for, unless it names one."""
+    if model is None or not model.quality or request.quality:
+        return request
+    return replace(request, quality=model.quality)
 
 
 def _breaking(deadlines: Deadlines, after_s: float) -> Deadlines:

@@ -76,11 +76,14 @@ class Reel(msgspec.Struct, kw_only=True, omit_defaults=True):
     plan: PlanGrant = PlanGrant()
     """Of its caller, when it was ordered: what is charged follows from it."""
     made_s: int = 0
-    """Seconds that are made already, of a film that is made in parts."""
+    """Seconds that are made already, of a film that is made in parts; once it is cancelled, also
+    those that the upstream goes on making."""
     billed_ticks: int = 0
     """What the upstream billed for that."""
     unbilled_s: int = 0
-    """Seconds that it made and gave no bill for."""
+    """Seconds of them that it gave no bill for."""
+    is_excused: bool = False
+    """True for a film that was given up by the gateway, not by its caller."""
     takes: list[Take] = []
     route: Route | None = None
     error_kind: str = ""

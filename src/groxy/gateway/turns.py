@@ -19,7 +19,7 @@ from groxy.ledger.trail import OK, Attempt, Trail
 from groxy.routing.router import Candidate, Wanted
 from groxy.wire.http import Outgoing
 
-_GOOD = frozenset({200, 201, 202})
+GOOD = frozenset({200, 201, 202})
 """A job that is begun is told with any of them."""
 
 T = TypeVar("T")
@@ -80,6 +80,7 @@ async def send(candidate: Candidate, call: MediaCall, attempt: Attempt, *, limit
             headers=headers,
             body=call.body,
             method=call.method,
+            on_sent=attempt.note_sent,
         )
     )
     try:
@@ -87,7 +88,7 @@ async def send(candidate: Candidate, call: MediaCall, attempt: Attempt, *, limit
         rates = upstream.read_limits(reply.headers)
         if rates is not None:
             account.note_rates(candidate.target.mode, rates, time.time_ns() / 1e9)
-        if reply.status in _GOOD:
+        if reply.status in GOOD:
             return await reply.read(limit)
         raise await read_refusal(account, reply)
     finally:

@@ -43,6 +43,8 @@ class Attempt(msgspec.Struct, kw_only=True):
     first_event: float = 0.0
     ended: float = 0.0
     outcome: str = ""
+    was_sent: bool = False
+    """True once the upstream can have read any of it."""
     status: int = 0
     model_served: str = ""
     usage: Usage = NOTHING
@@ -50,6 +52,10 @@ class Attempt(msgspec.Struct, kw_only=True):
     cost_source: str = UNPRICED
     list_ticks: int = 0
     """What the price list says that it costs."""
+
+    def note_sent(self) -> None:
+        """Note that the request goes out."""
+        self.was_sent = True
 
     def entry(self, request_id: str) -> AttemptEntry:
         """Return the attempt's line in the books."""
@@ -60,8 +66,8 @@ class Attempt(msgspec.Struct, kw_only=True):
             self.at_ms,
             self.upstream,
             self.account_id,
-            _known(self.model_sent),
-            _known(self.model_served),
+            _known(self.model_sent[:_MAX_NAME]),
+            _known(self.model_served[:_MAX_NAME]),
             self.outcome,
             self.status,
             usage.input_tokens,
@@ -165,9 +171,9 @@ class Trail(msgspec.Struct, kw_only=True):
             self.key_id,
             self.dialect,
             self.is_stream,
-            _known(self.model_asked),
-            _known(last.model_sent) if last else "",
-            _known(last.model_served) if last else "",
+            _known(self.model_asked[:_MAX_NAME]),
+            _known(last.model_sent[:_MAX_NAME]) if last else "",
+            _known(last.model_served[:_MAX_NAME]) if last else "",
             last.account_id if last else "",
             outcome,
             status,

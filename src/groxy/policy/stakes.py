@@ -15,7 +15,8 @@ from groxy.policy.periods import day_of, has_periods, spends_of
 from groxy.state.gates import Draw, Scope
 
 _WHOLE = 100
-_KNOWN_CALLERS = 100_000
+_KNOWN_CALLERS = 10_000
+"""Of each a kilobyte or two."""
 _NO_RATES = Rates()
 
 
@@ -61,6 +62,7 @@ class StakeBook:
         known = self._known.get(caller.key_id)
         if known is not None and known[0] is caller and known[1] == day:
             return known[2]
+        self._known.pop(caller.key_id, None)
         while len(self._known) >= _KNOWN_CALLERS:
             del self._known[next(iter(self._known))]
         stakes = _stakes_of(caller, now_ms)

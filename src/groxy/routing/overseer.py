@@ -6,7 +6,7 @@ an account it does at once here, and in every other process as soon as that read
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import Protocol
 
@@ -41,6 +41,13 @@ class StandingStore(Protocol):
         ...
 
 
+Check = Callable[[Account], bool]
+
+
+def _always(_: Account) -> bool:
+    return True
+
+
 class Overseer:
     """Changes how accounts stand."""
 
@@ -58,15 +65,19 @@ class Overseer:
         """Take accounts out of service until they are enabled again."""
         await self._stand(accounts, Status.DISABLED, reason)
 
-    async def enable(self, accounts: Sequence[Account]) -> None:
-        """Put accounts to work again, whatever was held against them."""
-        await self._stand(accounts, Status.ACTIVE, "")
-        for account in accounts:
+    async def enable(self, accounts: Sequence[Account], only_if: Check = _always) -> None:
+        """Put accounts to work again, whatever was held against them.
+
+        Only those for which `only_if` is true at the moment when it can be noted.
+        """
+        for account in await self._stand(accounts, Status.ACTIVE, "", only_if):
             self._directory.clear(account)
 
-    async def expire(self, accounts: Sequence[Account], reason: str = CONFIRMED) -> None:
-        """Note that credentials do not work any more."""
-        await self._stand(accounts, Status.EXPIRED, reason)
+    async def expire(
+        self, accounts: Sequence[Account], reason: str = CONFIRMED, only_if: Check = _always
+    ) -> None:
+        """Note that credentials do not work any more; `only_if` as of `enable`."""
+        await self._stand(accounts, Status.EXPIRED, reason, only_if)
 
     def cool(
         self,
@@ -98,9 +109,18 @@ class Overseer:
                 if account.standing in (Status.ACTIVE, Status.COOLING):
                     self._directory.clear(account, model)
 
-    async def _stand(self, accounts: Sequence[Account], status: Status, reason: str) -> None:
+    async def _stand(
+        self,
+        accounts: Sequence[Account],
+        status: Status,
+        reason: str,
+        only_if: Check = _always,
+    ) -> Sequence[Account]:
         async with self._standing:
-            await self._write(accounts, status, reason)
+            found = [account for account in accounts if only_if(account)]
+            if found:
+                await self._write(found, status, reason)
+            return found
 
     async def _write(self, accounts: Sequence[Account], status: Status, reason: str) -> None:
         now = self._directory.now()
@@ -155,11 +175,14 @@ class Overseer:
             # It says nothing of the credential: the rest runs out, and the account is tried again.
             self._log.info("credential not checked", account=account.id, detail=error.detail)
             return
-        if not self._is_active(account) or account.credentials != asked_with:
-            return  # The operator disabled it meanwhile, or gave it another credential.
-        if wrong is ErrorKind.UPSTREAM_AUTH:
+
+        def is_as_asked(one: Account) -> bool:
+            # Else the operator disabled it meanwhile, or gave it another credential.
+            return self._is_active(one) and one.credentials == asked_with
+
+        if wrong is ErrorKind.UPSTREAM_AUTH and is_as_asked(account):
             self._log.warning("account expired", account=account.id)
-            await self.expire([account])
+            await self.expire([account], only_if=is_as_asked)
         else:
             # It is good in general: what was asked is closed to it, and others go first meanwhile.
             self._log.info("credential is good after all", account=account.id)

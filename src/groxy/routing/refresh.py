@@ -268,9 +268,13 @@ class Refresher:
         is_refused = _is_bad(errors) and account.upstream.confirms_auth
         is_bad = says is ErrorKind.UPSTREAM_AUTH or is_refused
         standing, reason = account.standing, account.standing_reason
+
+        def stands_so(one: Account) -> bool:
+            return (one.standing, one.standing_reason) == (standing, reason)
+
         if is_bad and standing in (Status.ACTIVE, Status.COOLING):
             why = _BLOCKED if says is ErrorKind.UPSTREAM_AUTH else CONFIRMED
-            await self._overseer.expire([account], why)
+            await self._overseer.expire([account], why, stands_so)
         elif says is ErrorKind.UPSTREAM_QUOTA and standing is Status.ACTIVE:
             rest_s = self._directory.rules.billing_s
             self._directory.rest(account, self._directory.now() + rest_s, ErrorKind.UPSTREAM_QUOTA)
@@ -280,7 +284,7 @@ class Refresher:
             was_expired = standing is Status.EXPIRED and reason in (CONFIRMED, _BLOCKED)
             was_unpaid = standing is Status.COOLING and reason == NO_CREDIT and facts is not None
             if was_expired or was_unpaid:
-                await self._overseer.enable([account])
+                await self._overseer.enable([account], stands_so)
 
 
 def _is_bad(errors: Iterable[GroxyError]) -> bool:

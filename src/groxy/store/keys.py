@@ -148,6 +148,15 @@ async def update_key(
         return await _change(connection, key_id, user_id, values)
 
 
+def by_operator(*, disabled: bool) -> dict[str, object]:
+    """Return the changes by which the operator takes a key out of service, or puts it in force.
+
+    In force means that it works, whoever disabled it. A Groxy of before 0006 that still runs beside
+    this one knows only what owners say, so out of service is both.
+    """
+    return {"suspended": disabled, "disabled": disabled}
+
+
 async def rotate_key(
     database: Database,
     secret: InstallationSecret,

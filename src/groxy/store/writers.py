@@ -175,6 +175,12 @@ def _is_heavy(group: Group) -> bool:
     return sum(len(row.sealed) for row in group.kept) > _HEAVY_BYTES
 
 
+# Values that are not exactly int, float, str or bytearray are taken as they are when nothing adapts
+# them, which sqlite3 finds out anew for each, with an exception: half a microsecond.
+sqlite3.register_adapter(bool, int)
+sqlite3.register_adapter(bytes, bytes)
+
+
 class _SqliteStatements:
     """Puts groups into transactions, many rows with one statement."""
 

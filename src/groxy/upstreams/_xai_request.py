@@ -178,7 +178,8 @@ def _flat_reasoning(fields: Fields, facts: ModelFacts) -> list[str]:
 def _known_roles(fields: Fields) -> list[str]:
     """Send the role developer as system, which xAI's chat knows (its OpenAPI document, 2026-08)."""
     raw = fields.get("messages")
-    if raw is None or b'"developer"' not in bytes(raw):
+    # Not `in`, which looks for a number first, and for that raises and catches an exception.
+    if raw is None or bytes(raw).find(b'"developer"') < 0:
         return []
     try:
         messages = _messages_decoder.decode(raw)

@@ -6,9 +6,9 @@ BAD_REPLY. Follows no redirect (a credential must not travel), retries nothing, 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import aiohttp
 import msgspec
@@ -35,6 +35,8 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     body: bytes = b""
     method: str = "POST"
+    on_sent: Callable[[], None] | None = None
+    """Called when the body goes out: until then nobody can have read it."""
 
 
 class Reply(Protocol):
@@ -164,7 +166,7 @@ class HttpTransport:
             response = await session.request(
                 outgoing.method,
                 self._urls.get(outgoing.url) or self._parsed(outgoing.url),
-                data=outgoing.body or None,
+                data=_data_of(outgoing),
                 headers=outgoing.headers,
                 allow_redirects=False,
                 timeout=self.timeout,
@@ -196,6 +198,25 @@ class HttpTransport:
             headers={"User-Agent": _AGENT},
         )
         return self._session
+
+
+class _Announced(aiohttp.BytesPayload):
+    """A body that says when it goes out, which is after a connection was found or made."""
+
+    def __init__(self, body: bytes, on_sent: Callable[[], None]) -> None:
+        super().__init__(body)
+        self._on_sent = on_sent
+
+    async def write_with_length(self, writer: Any, content_length: int | None) -> None:  # noqa: ANN401 - aiohttp's
+        """Write the body."""
+        self._on_sent()
+        await super().write_with_length(writer, content_length)
+
+
+def _data_of(outgoing: Outgoing) -> bytes | aiohttp.BytesPayload | None:
+    if outgoing.on_sent is None or not outgoing.body:
+        return outgoing.body or None
+    return _Announced(outgoing.body, outgoing.on_sent)
 
 
 def _timeout_of(connect_s: float) -> aiohttp.ClientTimeout:

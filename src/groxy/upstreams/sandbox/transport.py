@@ -35,6 +35,8 @@ class SandboxTransport:
 
     async def send(self, outgoing: Outgoing) -> Reply:
         """Answer a request and return once the reply's head would be there."""
+        if outgoing.on_sent is not None:
+            outgoing.on_sent()
         path = "/" + outgoing.url.partition("://")[2].partition("/")[2]
         headers = {name.lower(): value for name, value in outgoing.headers.items()}
         reply = self._sandbox.answer(outgoing.method, path, headers, outgoing.body)
