@@ -169,5 +169,6 @@ async def test_of_two_replacements_at_once_the_second_one_counts_whole(office):
     )
 
     assert [answer.status for answer in answers] == [200, 200]
-    assert [answer.json["removed"] for answer in answers] == [1, 2]
-    assert pools(office) == {"basic": {"c", "d"}}
+    removed = [answer.json["removed"] for answer in answers]
+    assert sorted(removed) == [1, 2]
+    assert pools(office) == {"basic": {"c", "d"} if removed == [1, 2] else {"a", "b"}}

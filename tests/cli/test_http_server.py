@@ -122,7 +122,7 @@ async def test_a_header_behind_the_body_is_no_header():
 
 @pytest.mark.parametrize("pieces", [(), (b"GET",), (b"GET / HTTP/1.1\r\n", b"Host: x\r\n")])
 async def test_a_head_that_does_not_come_ends_the_connection(monkeypatch, pieces):
-    monkeypatch.setattr(http_server, "_HEAD_S", 0.2)
+    monkeypatch.setattr(http_server, "_HEAD_S", 1.0)
     async with serving() as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for piece in pieces:

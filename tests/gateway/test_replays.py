@@ -328,11 +328,11 @@ async def test_nobody_waits_for_ever(kept, state):
 
 
 async def test_a_lease_is_renewed_while_the_request_runs(kept, state):
-    process = Process(kept, state, lease_s=0.15, renew_every_s=0.03)
+    process = Process(kept, state, lease_s=1.0, renew_every_s=0.1)
     other = Process(kept, state)
 
     async def run(recording):
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.5)
         await process.run(recording)
 
     first = asyncio.create_task(process.ask(run))
