@@ -7,6 +7,7 @@ import pytest
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.media import VideoRequest
 from groxy.core.money import TICKS_PER_USD
+from groxy.gateway import film_jobs
 from groxy.gateway.films import Film, FilmProgress
 from groxy.gateway.recording import Recording
 from groxy.gateway.reel import CANCELLED, Filmed
@@ -102,6 +103,7 @@ async def begun(scene, **changes):
         upstream="xai", account_id="seat-0", model_sent=MODEL, at_ms=now_ms()
     ).taken_ms = now_ms()
     film.reel.error_kind = changes.pop("error_kind", "")
+    film.reel.made_s = changes.pop("made_s", 0)
     usual = {"status": "polling", "upstream_id": "film-1", "account_id": "seat-0"}
     await film.save(**(usual | changes))
     return job
@@ -183,6 +185,48 @@ async def test_a_film_that_is_cancelled_while_it_is_ordered_is_paid_for_as_it_is
         await seat.sent.wait()
         await scene.films.remove(job.id, OWNER)
     assert (await scene.entry()).cost_ticks == PRICE
+
+
+async def test_a_film_whose_order_takes_very_long_cannot_be_cancelled_yet(stand, monkeypatch):
+    monkeypatch.setattr(film_jobs, "_MOST_ORDERING_S", 0.2)
+    slow = Reply(script=[1.5, b'{"request_id":"film-1"}'], content_type="application/json")
+    seat = FilmSeat(PENDING, orders=[slow])
+    scene = await stand(seat)
+    async with scene.working():
+        job = await scene.order()
+        await seat.sent.wait()
+        await kind_of(scene.films.remove(job.id, OWNER), ErrorKind.CONFLICT, "video_being_ordered")
+        await scene.films.remove(job.id, OWNER, is_excused=True)
+    assert (await scene.entry()).cost_ticks == 0
+
+
+async def test_of_two_who_cancel_a_film_one_tells_the_upstream(stand, monkeypatch):
+    stoppable(monkeypatch)
+    seat = FilmSeat(PENDING, stops=told({}, 200))
+    scene = await stand(seat)
+    job = await begun(scene)
+    ends = await asyncio.gather(
+        *(scene.films.remove(job.id, OWNER) for _ in range(3)), return_exceptions=True
+    )
+    assert None in ends
+    assert {end.kind for end in ends if isinstance(end, GroxyError)} <= {ErrorKind.NOT_FOUND}
+    assert [one.method for one in seat.asked].count("DELETE") == 1
+    assert (await scene.entry()).cost_ticks == 0
+
+
+async def test_a_film_that_is_there_when_the_gateway_gives_it_up_stays(stand):
+    scene = await stand(FilmSeat(DONE))
+    job = await scene.order()
+    await scene.work(job)
+    await scene.films.remove(job.id, OWNER, is_excused=True)
+    assert (await scene.shown(job)).status == "completed"
+
+
+async def test_a_film_whose_second_part_failed_costs_nothing_though_it_is_cancelled_then(stand):
+    scene = await stand(FilmSeat(FAILED_FILM))
+    job = await begun(scene, made_s=3)
+    await scene.films.remove(job.id, OWNER)
+    assert (await scene.entry()).cost_ticks == 0
 
 
 async def test_what_was_made_of_a_film_in_parts_is_owed_though_it_is_cancelled(stand, monkeypatch):

@@ -397,6 +397,32 @@ async def test_a_client_that_leaves_before_anything_came_owes_what_the_upstream_
     assert stage.client.status == 0, "there is nobody to answer"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_leaves_an_upstream_that_refuses_owes_nothing(stream):
+    stage = Stage(Seat(Reply(500, script=[60.0], content_type="application/json")))
+    asyncio.get_running_loop().call_later(0.1, stage.client.left.set)
+
+    await asyncio.wait_for(stage.ask(stream=stream), 2)
+
+    assert stage.entry.outcome == "client_disconnected"
+    assert (stage.entry.input_tokens, stage.entry.cost_ticks) == (0, 0)
+
+
+async def test_a_client_that_leaves_before_the_request_has_gone_out_owes_nothing():
+    class Connecting(Seat):
+        async def send(self, outgoing):
+            await asyncio.sleep(60)
+            raise AssertionError("nobody waits so long")
+
+    stage = Stage(Connecting())
+    asyncio.get_running_loop().call_later(0.1, stage.client.left.set)
+
+    await asyncio.wait_for(stage.ask(), 2)
+
+    assert stage.entry.outcome == "client_disconnected"
+    assert (stage.entry.input_tokens, stage.entry.cost_ticks) == (0, 0)
+
+
 async def test_no_account_is_asked_after_the_client_has_left():
     second = Seat(good())
     stage = Stage(Seat(Reply(script=[60.0])), second)

@@ -243,6 +243,31 @@ async def test_an_account_that_expired_by_mistake_works_again_when_its_key_does(
     assert store.statuses()[0] == ("acc_1", "active", "")
 
 
+async def test_what_the_operator_orders_while_a_refresh_is_noted_comes_last(store):
+    one = account_at(telling(), upstream="xai")
+    one.stand(Status.EXPIRED, CONFIRMED, 0.0)
+    directory = directory_of(one)
+    overseer = Overseer(directory, store)
+    refresher = Refresher(directory, overseer, store, ON_DEMAND)
+    write, is_writing, may_go_on = store.write, asyncio.Event(), asyncio.Event()
+
+    async def slow(changes):
+        is_writing.set()
+        await may_go_on.wait()
+        return await write(changes)
+
+    store.write = slow
+    ordering = asyncio.ensure_future(overseer.disable([one]))
+    await is_writing.wait()
+    refreshing = asyncio.ensure_future(refresher.refresh([one]))
+    await asyncio.sleep(0.1)
+    may_go_on.set()
+    await asyncio.gather(ordering, refreshing)
+
+    assert "active" not in [status for _, status, _ in store.statuses()]
+    assert one.standing is Status.DISABLED
+
+
 async def test_an_account_at_a_plain_server_is_tried_again_when_the_server_answers():
     one = account_at(lambda _: models("a"))
     one.stand(Status.EXPIRED, CONFIRMED, 0.0)

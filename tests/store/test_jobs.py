@@ -267,6 +267,14 @@ async def test_a_job_can_be_taken_over_from_its_holder_unless_it_has_ended(store
     assert await store.take_over("video_1", "key_1", "c", lease_ms=5) is None
 
 
+async def test_a_job_whose_status_must_not_be_disturbed_is_not_taken_over(store):
+    await put_all(store, job(status="submitting", lease_owner="a"))
+
+    for busy, is_taken in ((("submitting", "cancelled"), False), (("cancelled",), True)):
+        mine = await store.take_over("video_1", "key_1", "b", lease_ms=5, unless=busy)
+        assert (mine is not None) is is_taken
+
+
 async def test_of_many_who_take_at_once_each_job_goes_to_one(store):
     names = [f"video_{number:02}" for number in range(20)]
     await put_all(store, *map(job, names))

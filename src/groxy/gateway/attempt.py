@@ -316,8 +316,10 @@ class AttemptRun:
 
     def _estimated(self, error: ErrorKind | None) -> Usage:
         """Count what the upstream did not report: what it read, and what it had produced."""
+        attempt = self.attempt
         has_worked = error is None or self.tally.has_output
-        if not has_worked and not (error is ErrorKind.CANCELLED and self.attempt.was_sent):
+        is_working = attempt.was_sent and attempt.status in (0, _OK_STATUS)
+        if not has_worked and not (error is ErrorKind.CANCELLED and is_working):
             return NOTHING
         question = self._question
         prompt = question.dialect.prompt_text(question.asked)

@@ -42,7 +42,7 @@ from groxy.gateway.reel import (
 from groxy.gateway.rounds import most_telling
 from groxy.gateway.settling import settle
 from groxy.gateway.tab import Tab
-from groxy.jobs.worker import LeaseLostError, Worker, now_ms
+from groxy.jobs.worker import Held, LeaseLostError, Worker, now_ms
 from groxy.ledger.bill import NO_CHARGE, hold_of
 from groxy.ledger.trail import Trail
 from groxy.media.shelf import Shelf
@@ -56,6 +56,8 @@ _FOLLOW_S = 0.5
 """How often somebody who waits for a film looks at it; its worker may be in another process."""
 _LOOK_AGAIN_S = 0.1
 """At an order on its way to the upstream: most are there within a second."""
+_MOST_ORDERING_S = 30.0
+_ORDERING = "video_being_ordered"
 _KNOWN_PROMPTS = 256
 _GONE = "There is no such video: it was never ordered, was deleted or has expired."
 _request_decoder = msgspec.json.Decoder(VideoRequest)
@@ -265,38 +267,40 @@ class FilmJobs:
     async def remove(self, job_id: str, owner: str, *, is_excused: bool = False) -> None:
         """Cancel a job that is under way, and remove it with its film; raise NOT_FOUND.
 
-        With `is_excused` the caller owes nothing, whatever the upstream makes of it.
+        With `is_excused` the caller owes nothing, whatever the upstream makes of it; a film that is
+        there by now is theirs, and stays. Raises CONFLICT for one whose order takes very long.
         """
-        job = await self._once_ordered(job_id, owner)
-        if job.completed_ms is None:
-            held = await self._worker.take_over(job_id, owner)
-            if held is not None:
-                film = Filmed(held)
-                film.reel.is_excused = is_excused
-                try:
-                    await film.save(status=CANCELLED)
-                    # If this process dies here, the worker of another one goes on with it.
-                    await self._filming.work(held)
-                except LeaseLostError:
-                    pass  # Somebody else cancels it, too.
-                return
-            job = await self.find(job_id, owner)  # It has ended meanwhile.
-        if job.media_id:
-            await self.shelf.delete([job.media_id])
-        await self._jobs.delete(job_id, owner)
-
-    async def _once_ordered(self, job_id: str, owner: str) -> Job:
-        """Return a job that is not just being ordered, unless that takes too long.
-
-        Only who orders it learns what the upstream calls it; taken over meanwhile it would be made,
-        and nobody would know.
-        """
-        job = await self.find(job_id, owner)
-        ends_at = time.monotonic() + self._means.limits.deadlines.first_event_s
-        while job.status == SUBMITTING and time.monotonic() < ends_at:
-            await asyncio.sleep(_LOOK_AGAIN_S)
+        held = await self._taken_over(job_id, owner, is_excused=is_excused)
+        if held is not None:
+            film = Filmed(held)
+            film.reel.is_excused = is_excused
+            with suppress(LeaseLostError):  # Then somebody else cancels it.
+                await film.save(status=CANCELLED)
+                # If this process dies here, the worker of another one goes on with it.
+                await self._filming.work(held)
+        elif not is_excused:
             job = await self.find(job_id, owner)
-        return job
+            if job.media_id:
+                await self.shelf.delete([job.media_id])
+            await self._jobs.delete(job_id, owner)
+
+    async def _taken_over(self, job_id: str, owner: str, *, is_excused: bool) -> Held | None:
+        """Return a job that is under way, to be cancelled; None for one that has ended.
+
+        One that is just being ordered is waited for: only who orders it learns what the upstream
+        calls it, and taken over meanwhile it would be made, and nobody pay for it.
+        """
+        busy = (CANCELLED,) if is_excused else (CANCELLED, SUBMITTING)
+        ends_at = time.monotonic() + _MOST_ORDERING_S
+        while (await self.find(job_id, owner)).completed_ms is None:
+            held = await self._worker.take_over(job_id, owner, unless=busy)
+            if held is not None:
+                return held
+            if time.monotonic() > ends_at:
+                message = "The upstream is just being asked for this video. Try again in 5 s."
+                raise GroxyError(ErrorKind.CONFLICT, message, code=_ORDERING, retry_after_s=5)
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        return None
 
     # ------------------------------------------------------------------------------------- waiting
 

@@ -242,9 +242,9 @@ class Filming:
         ordered at the operator's expense, as many as anybody likes.
         """
         job, reel, kind = film.held.job, film.reel, ErrorKind.CANCELLED
-        has_failed = bool(reel.error_kind)
-        if job.upstream_id and reel.made_s < reel.seconds and not has_failed:
+        if job.upstream_id and reel.made_s < reel.seconds and not reel.error_kind:
             await self._wind_down(film)
+        has_failed = bool(reel.error_kind)
         if reel.take is not None and reel.made_s and not has_failed:
             reel.take.cost_ticks, reel.take.cost_source = reel.cost()
         reel.end_take(kind.value, now_ms())
@@ -263,6 +263,7 @@ class Filming:
             reel.note_made(state, reel.part_s)
         elif state is not None and state.status is FilmStatus.FAILED:
             _note_bill(film, state)
+            reel.error_kind = ErrorKind.BAD_REPLY.value
         elif account is not None and not await self._upstream.cancel(account, job.upstream_id):
             reel.note_unstopped()
         # Asked again, an upstream would not know any more what it was told to stop.

@@ -8,7 +8,7 @@ go on here. One broken job stops no other. Must not know what a job is about.
 import asyncio
 import random
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Collection, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
@@ -155,13 +155,20 @@ class Worker:
             await asyncio.wait([renewing])
             await self._stop()
 
-    async def take_over(self, id: str, owner: str) -> Held | None:  # noqa: A002 - its name
+    async def take_over(
+        self,
+        id: str,  # noqa: A002 - its name
+        owner: str,
+        *,
+        unless: Collection[str] = (),
+    ) -> Held | None:
         """Take a job that has not ended from whoever holds it, here or elsewhere.
 
-        None when this owner has no such job. Its former holder learns of it with its next step.
+        None when this owner has no such job, or its status is one of `unless`. Its former holder
+        learns of it with its next step.
         """
         holder = new_id("worker_")
-        job = await self.store.take_over(id, owner, holder, lease_ms=_TAKE_OVER_MS)
+        job = await self.store.take_over(id, owner, holder, lease_ms=_TAKE_OVER_MS, unless=unless)
         if job is None:
             return None
         held, task = self._tasks.get(id, (None, None))

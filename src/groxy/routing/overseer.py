@@ -75,9 +75,9 @@ class Overseer:
 
     async def expire(
         self, accounts: Sequence[Account], reason: str = CONFIRMED, only_if: Check = _always
-    ) -> None:
-        """Note that credentials do not work any more; `only_if` as of `enable`."""
-        await self._stand(accounts, Status.EXPIRED, reason, only_if)
+    ) -> Sequence[Account]:
+        """Note that credentials do not work any more; `only_if` as of `enable`. Return whose."""
+        return await self._stand(accounts, Status.EXPIRED, reason, only_if)
 
     def cool(
         self,
@@ -180,10 +180,10 @@ class Overseer:
             # Else the operator disabled it meanwhile, or gave it another credential.
             return self._is_active(one) and one.credentials == asked_with
 
-        if wrong is ErrorKind.UPSTREAM_AUTH and is_as_asked(account):
-            self._log.warning("account expired", account=account.id)
-            await self.expire([account], only_if=is_as_asked)
-        else:
+        if wrong is ErrorKind.UPSTREAM_AUTH:
+            if await self.expire([account], only_if=is_as_asked):
+                self._log.warning("account expired", account=account.id)
+        elif is_as_asked(account):
             # It is good in general: what was asked is closed to it, and others go first meanwhile.
             self._log.info("credential is good after all", account=account.id)
 

@@ -269,8 +269,12 @@ class Refresher:
         is_bad = says is ErrorKind.UPSTREAM_AUTH or is_refused
         standing, reason = account.standing, account.standing_reason
 
+        asked_with = account.credentials
+
         def stands_so(one: Account) -> bool:
-            return (one.standing, one.standing_reason) == (standing, reason)
+            # Else an operator changed it meanwhile, and what was told is of what it was before.
+            is_ours = self._directory.get(one.id) is one and one.credentials == asked_with
+            return is_ours and (one.standing, one.standing_reason) == (standing, reason)
 
         if is_bad and standing in (Status.ACTIVE, Status.COOLING):
             why = _BLOCKED if says is ErrorKind.UPSTREAM_AUTH else CONFIRMED

@@ -160,17 +160,26 @@ class JobStore:
             rows = (await connection.execute(query)).mappings().all()
         return sorted((Job(**row) for row in rows), key=lambda job: (job.created_ms, job.id))
 
-    async def take_over(self, id: str, owner: str, holder: str, *, lease_ms: int) -> Job | None:  # noqa: A002 - its name
+    async def take_over(
+        self,
+        id: str,  # noqa: A002 - its name
+        owner: str,
+        holder: str,
+        *,
+        lease_ms: int,
+        unless: Collection[str] = (),
+    ) -> Job | None:
         """Take on one job that has not ended, whoever holds it: to cancel it, say.
 
         Its former holder notices when it next renews or saves. None when there is no such job, or
-        it has ended.
+        it has ended, or its status is one of `unless`.
         """
         if not _is_id(id):
             return None
         query = (
             sa.update(tables.jobs)
             .where(_jobs.id == id, _jobs.completed_ms.is_(None), *_visible(owner))
+            .where(_jobs.status.not_in(unless))
             .values(lease_owner=holder, lease_until_ms=_now_ms() + lease_ms)
             .returning(*_COLUMNS)
         )

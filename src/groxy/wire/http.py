@@ -36,7 +36,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     method: str = "POST"
     on_sent: Callable[[], None] | None = None
-    """Called when the body goes out: until then nobody can have read it."""
+    """Called when all of the body has gone out: before that nobody can have read the request."""
 
 
 class Reply(Protocol):
@@ -201,7 +201,7 @@ class HttpTransport:
 
 
 class _Announced(aiohttp.BytesPayload):
-    """A body that says when it goes out, which is after a connection was found or made."""
+    """A body that says when it has gone out, over a connection that was found or made for it."""
 
     def __init__(self, body: bytes, on_sent: Callable[[], None]) -> None:
         super().__init__(body)
@@ -209,8 +209,8 @@ class _Announced(aiohttp.BytesPayload):
 
     async def write_with_length(self, writer: Any, content_length: int | None) -> None:  # noqa: ANN401 - aiohttp's
         """Write the body."""
-        self._on_sent()
         await super().write_with_length(writer, content_length)
+        self._on_sent()
 
 
 def _data_of(outgoing: Outgoing) -> bytes | aiohttp.BytesPayload | None:
