@@ -69,9 +69,18 @@ class Standings:
         self.is_down = False
         self.revision = 0
         self.before_write: Callable[[], None] = lambda: None
+        self._is_writing, self._may_write = asyncio.Event(), asyncio.Event()
+        self._may_write.set()
+
+    def hold_writes(self) -> tuple[asyncio.Event, asyncio.Event]:
+        """Let writes wait; return what is set once one does, and what lets them go on."""
+        self._may_write.clear()
+        return self._is_writing, self._may_write
 
     async def write(self, changes: Sequence[StandingChange]) -> int:
         """Keep changes."""
+        self._is_writing.set()
+        await self._may_write.wait()
         await asyncio.sleep(0)
         self.before_write()
         self._must_be_up()

@@ -340,21 +340,13 @@ async def test_what_the_operator_orders_while_the_want_of_credit_is_noted_comes_
     one = account()
     directory, overseer = watched(store, one, clock=clock)
     directory.note_failure(one, failure(QUOTA))
-    write, is_writing, may_go_on = store.write, asyncio.Event(), asyncio.Event()
-
-    async def slow(changes):
-        if not is_writing.is_set():
-            is_writing.set()
-            await may_go_on.wait()
-        return await write(changes)
-
-    store.write = slow
+    is_writing, may_write = store.hold_writes()
     noting = asyncio.ensure_future(overseer.note_credit())
     await is_writing.wait()
     ordering = asyncio.ensure_future(getattr(overseer, order)([one]))
     for _ in range(5):
         await asyncio.sleep(0)
-    may_go_on.set()
+    may_write.set()
     await asyncio.gather(noting, ordering)
 
     told = [status for _, status, _ in store.statuses() if status]
@@ -366,20 +358,13 @@ async def test_what_the_operator_orders_while_a_credential_is_checked_comes_last
     one = rejected()
     directory, overseer = watched(store, one, clock=clock)
     directory.note_failure(one, failure(AUTH))
-    write, is_writing, may_go_on = store.write, asyncio.Event(), asyncio.Event()
-
-    async def slow(changes):
-        is_writing.set()
-        await may_go_on.wait()
-        return await write(changes)
-
-    store.write = slow
+    is_writing, may_write = store.hold_writes()
     ordering = asyncio.ensure_future(overseer.disable([one]))
     await is_writing.wait()
     checking = asyncio.ensure_future(overseer.settle_doubts())
     for _ in range(20):
         await asyncio.sleep(0)
-    may_go_on.set()
+    may_write.set()
     await asyncio.gather(ordering, checking)
 
     assert [status for _, status, _ in store.statuses()] == ["disabled"]

@@ -249,19 +249,12 @@ async def test_what_the_operator_orders_while_a_refresh_is_noted_comes_last(stor
     directory = directory_of(one)
     overseer = Overseer(directory, store)
     refresher = Refresher(directory, overseer, store, ON_DEMAND)
-    write, is_writing, may_go_on = store.write, asyncio.Event(), asyncio.Event()
-
-    async def slow(changes):
-        is_writing.set()
-        await may_go_on.wait()
-        return await write(changes)
-
-    store.write = slow
+    is_writing, may_write = store.hold_writes()
     ordering = asyncio.ensure_future(overseer.disable([one]))
     await is_writing.wait()
     refreshing = asyncio.ensure_future(refresher.refresh([one]))
     await asyncio.sleep(0.1)
-    may_go_on.set()
+    may_write.set()
     await asyncio.gather(ordering, refreshing)
 
     assert "active" not in [status for _, status, _ in store.statuses()]
