@@ -177,6 +177,28 @@ async def test_a_change_is_taken_back_that_does_not_go_with_one_of_another_proce
         assert await read_overrides(app.database, app.secret) == {"attempts.backoff_max_s": 0.4}
 
 
+async def test_a_change_that_is_taken_back_is_not_in_force_for_a_moment(tmp_path, monkeypatch):
+    reading = []
+
+    async def write(database, secret, changes):
+        if "attempts.backoff_s" in changes:
+            await write_overrides(database, secret, {"attempts.backoff_max_s": 0.4})
+        written = await write_overrides(database, secret, changes)
+        if not reading:
+            reading.append(asyncio.create_task(app.live.load()))
+            await asyncio.wait(reading, timeout=0.2)
+        return written
+
+    async with application(tmp_path) as app:
+        monkeypatch.setattr(live, "write_overrides", write)
+        with pytest.raises(GroxyError):
+            await app.live.patch({"attempts": {"backoff_s": 0.9}})
+
+        assert app.settings.attempts.backoff_s == 0.05
+        await reading[0]
+        assert app.settings.attempts.backoff_s == 0.05
+
+
 async def test_a_replaced_key_is_gone_although_keys_were_being_read_meanwhile(
     tmp_path, monkeypatch
 ):

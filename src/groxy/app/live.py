@@ -118,11 +118,12 @@ class LiveSettings:
         An upgrade or another settings file does that. Only they are left out: a key that the
         operator replaced must not come back because some other setting does not fit any more.
         """
-        overrides = await read_overrides(self.database, self.secret)
-        fitting = self._fitting(overrides)
-        if fitting is None:
-            return
-        self.apply(*fitting)
+        async with self._patching:  # a change may be in the store for a moment, and be taken back
+            overrides = await read_overrides(self.database, self.secret)
+            fitting = self._fitting(overrides)
+            if fitting is None:
+                return
+            self.apply(*fitting)
         # Also where nothing seems to have changed: who applied it may have been in the middle of
         # reading keys, which must not be the old ones.
         self.on_keys()
