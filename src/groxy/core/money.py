@@ -46,7 +46,9 @@ class TokenPrice:
     @property
     def dearest_output(self) -> int:
         """What a token of output costs at most."""
-        return self.output if self.reasoning is None else max(self.output, self.reasoning)
+        if self.reasoning is None or self.reasoning <= self.output:
+            return self.output
+        return self.reasoning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

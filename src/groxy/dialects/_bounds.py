@@ -30,7 +30,7 @@ _NUMBERS = {
 }
 _NULL = b"null"
 
-_decode_count = msgspec.json.Decoder(Annotated[int, Meta(ge=1)]).decode
+_decode_count = msgspec.json.Decoder(Annotated[int, Meta(ge=1)] | None).decode
 
 
 class _Typed(msgspec.Struct):
@@ -73,12 +73,17 @@ def _check(raw: Raw, name: str, most: int) -> None:
 def count_in(fields: Fields, name: str) -> int | None:
     """Return a number that was checked; None when it is not there, or null."""
     raw = fields.get(name)
-    return None if raw is None or bytes(raw) == _NULL else _decode_count(raw)
+    return None if raw is None else _decode_count(raw)
 
 
 def most_in(fields: Fields, names: Sequence[str]) -> int | None:
     """Return the greatest of some numbers: which of them an upstream goes by is not known."""
-    return max((count for name in names if (count := count_in(fields, name))), default=None)
+    most = None
+    for name in names:
+        count = count_in(fields, name)
+        if count is not None and (most is None or count > most):
+            most = count
+    return most
 
 
 def lowered(asked: Asked, max_tokens: int, names: Sequence[str]) -> Asked:
@@ -87,15 +92,19 @@ def lowered(asked: Asked, max_tokens: int, names: Sequence[str]) -> Asked:
     No bound becomes higher than it was.
     """
     most = max(max_tokens, 1)
-    found = {name: count for name in names if (count := count_in(asked.fields, name))}
-    bounds = {name: min(count, most) for name, count in found.items()} or {names[0]: most}
-    written = {name: Raw(encode(count)) for name, count in bounds.items()}
-    return replace(asked, fields=asked.fields | written)
+    fields, is_there = dict(asked.fields), False
+    for name in names:
+        count = count_in(fields, name)
+        if count is not None:
+            fields[name], is_there = Raw(encode(min(count, most))), True
+    if not is_there:
+        fields[names[0]] = Raw(encode(most))
+    return replace(asked, fields=fields)
 
 
 def count_tools(raw: Raw | None, callers: Collection[str | None]) -> int:
     """Return how many of some tools are of other types than those that `callers` run."""
-    return sum(entry.type not in callers for entry in _entries(raw))
+    return sum([entry.type not in callers for entry in _entries(raw)])
 
 
 def count_entries(raw: Raw | None) -> int:

@@ -69,16 +69,15 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
         return self.most_ticks if output_tokens is None else self._ticks(output_tokens)
 
     def _ticks(self, output: int) -> int:
-        bounds = [
-            upper_bound(
+        cost = 0
+        for price in self.prices:
+            bound = upper_bound(
                 price,
                 input_tokens=self.prompt_bound,
                 output_tokens=output,
                 tool_calls=self.tool_calls,
             )
-            for price in self.prices
-        ]
-        cost = max(bounds, default=0)
+            cost = max(cost, bound)
         return charge_of(cost, cost, self.plan)
 
     def expected(self, input_tokens: int, output_tokens: int) -> int:

@@ -155,8 +155,10 @@ def charge_of(cost_ticks: int, list_ticks: int | None, plan: PlanGrant) -> int:
     one. Never negative, and at most `MAX_COST_TICKS`.
     """
     base = list_ticks if plan.basis == BY_LIST and list_ticks is not None else cost_ticks
-    factor = max(_WHOLE_BP + plan.markup_bp, 0)
-    return min(-(-max(base, 0) * factor // _WHOLE_BP), MAX_COST_TICKS)
+    factor = _WHOLE_BP + plan.markup_bp
+    if base <= 0 or factor <= 0:
+        return 0
+    return min(-(-base * factor // _WHOLE_BP), MAX_COST_TICKS)
 
 
 def upper_bound(price: Price, *, input_tokens: int, output_tokens: int, tool_calls: int = 0) -> int:
@@ -172,5 +174,7 @@ def upper_bound(price: Price, *, input_tokens: int, output_tokens: int, tool_cal
     if rates is not price.base and price.long_from_tokens > 0:
         below = (price.long_from_tokens - 1) * price.base.dearest_input
         tokens = max(tokens, below + made * price.base.dearest_output)
-    beside = price.per_request + max(tool_calls, 0) * price.per_tool_call
-    return min(-(-tokens // _UNITS) + beside, MAX_COST_TICKS)
+    cost = -(-tokens // _UNITS) + price.per_request
+    if tool_calls > 0:
+        cost += tool_calls * price.per_tool_call
+    return min(cost, MAX_COST_TICKS)

@@ -140,12 +140,14 @@ class MemoryGate:
         counted = [(scope, self._counts_of(scope.name, piece)) for scope in claim.scopes]
         tokens, ticks = amount_of(claim.tokens), amount_of(claim.ticks)
         fate = self._try_scopes(counted, tokens, now_ms) or _Fate(Answer.GRANTED, held=ticks)
+        purses: list[_Purse] = []
         if fate.answer is Answer.GRANTED and claim.draws:
-            fate = self._try_purses(claim.draws, ticks, claim.least_ticks)
+            purses = [self._drawn_on(draw.purse) for draw in claim.draws]
+            fate = _try_purses(claim.draws, purses, ticks, claim.least_ticks)
         if fate.answer is Answer.GRANTED:
             _count(counted, tokens, piece)
-            for draw in claim.draws:
-                self._purse_of(draw.purse).held += fate.held
+            for purse in purses:
+                purse.held += fate.held
         requests, tokens_left = self._rooms(counted, now_ms)
         return Verdict(
             answer=fate.answer,
@@ -162,10 +164,11 @@ class MemoryGate:
     async def extend(self, draws: Sequence[Draw], ticks: int) -> bool:
         """Hold so much more in each of the purses, or nothing."""
         ticks = amount_of(ticks)
-        if draws and self._try_purses(draws, ticks, -1).answer is not Answer.GRANTED:
+        purses = [self._drawn_on(draw.purse) for draw in draws]
+        if draws and _try_purses(draws, purses, ticks, -1).answer is not Answer.GRANTED:
             return False
-        for draw in draws:
-            self._purse_of(draw.purse).held += ticks
+        for purse in purses:
+            purse.held += ticks
         return True
 
     async def give_back(self, back: Return) -> None:
@@ -182,12 +185,15 @@ class MemoryGate:
         for draw in back.draws:
             purse = self._purse_of(draw.purse)
             purse.held = max(0, purse.held - given)
-        await self.fill(back.filled, only_known=True)
+        self._fill(back.filled, only_known=True)
 
     async def fill(
         self, purses: Mapping[str, tuple[int, int]], *, only_known: bool = False
     ) -> None:
         """Say what the books have in some purses: ticks and seq."""
+        self._fill(purses, only_known=only_known)
+
+    def _fill(self, purses: Mapping[str, tuple[int, int]], *, only_known: bool) -> None:
         for name, (ticks, seq) in purses.items():
             self._purse_of(name).fill(ticks, seq, only_known=only_known)
 
@@ -279,24 +285,6 @@ class MemoryGate:
         self._purses[name] = self._purses.pop(name)
         return purse
 
-    def _try_purses(self, draws: Sequence[Draw], ticks: int, least: int) -> _Fate:
-        unknown: list[str] = []
-        available, tightest = MAX_TICKS + 1, ""
-        for draw in draws:
-            purse = self._drawn_on(draw.purse)
-            if purse.ticks is None:
-                unknown.append(draw.purse)
-                continue
-            room = min(purse.ticks - clamped(draw.floor), MAX_TICKS) - purse.held
-            if room < available:
-                available, tightest = room, draw.purse
-        if unknown:
-            return _Fate(Answer.UNKNOWN, unknown[0], unknown=tuple(unknown))
-        if available < (ticks if least < 0 else min(least, ticks)):
-            return _Fate(Answer.PURSE, tightest, available=available)
-        held = min(ticks, available)
-        return _Fate(Answer.GRANTED, held=held, available=available - held)
-
     # ------------------------------------------------------------------------------ what is idle
 
     def _sweep_counts(self, piece: int) -> None:
@@ -339,6 +327,24 @@ def amount_of(amount: int) -> int:
 def given_of(back: Return) -> int:
     """Return what is held no more of each draw."""
     return max(0, clamped(back.held_ticks) - max(0, back.owed_ticks))
+
+
+def _try_purses(draws: Sequence[Draw], purses: Sequence[_Purse], ticks: int, least: int) -> _Fate:
+    unknown: list[str] = []
+    available, tightest = MAX_TICKS + 1, ""
+    for draw, purse in zip(draws, purses, strict=True):
+        if purse.ticks is None:
+            unknown.append(draw.purse)
+            continue
+        room = min(purse.ticks - clamped(draw.floor), MAX_TICKS) - purse.held
+        if room < available:
+            available, tightest = room, draw.purse
+    if unknown:
+        return _Fate(Answer.UNKNOWN, unknown[0], unknown=tuple(unknown))
+    if available < (ticks if least < 0 else min(least, ticks)):
+        return _Fate(Answer.PURSE, tightest, available=available)
+    held = min(ticks, available)
+    return _Fate(Answer.GRANTED, held=held, available=available - held)
 
 
 def _count(counted: _Counted, tokens: int, piece: int) -> None:

@@ -31,6 +31,8 @@ class SplintrCounter:
 
     def count(self, text: str) -> int:
         """Return how many tokens `text` takes, roughly."""
+        if len(text) <= _CHUNK_CHARS:
+            return len(_encoded(text)) if text else 0
         return sum(len(_encoded(chunk)) for chunk in _chunks(text))
 
     def split(self, text: str) -> list[str]:

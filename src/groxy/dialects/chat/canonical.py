@@ -64,6 +64,8 @@ _HAS_A_PLACE = frozenset(
         "user",
     }
 )
+_BESIDE_OPTIONS = frozenset({"messages", "model", "search_parameters", "tools"})
+_OPTIONS = _HAS_A_PLACE - _BESIDE_OPTIONS
 _ACTED_ON = frozenset(
     {
         "deferred",
@@ -80,6 +82,8 @@ _ACTED_ON = frozenset(
         "usage",
     }
 )
+_NOT_LEFT_OUT = _HAS_A_PLACE | _ACTED_ON
+_NO_OPTIONS = Options()
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _MAX_LEFT_OUT = 16
 """Names come from the caller and go into a header: a bounded number of plain ones."""
@@ -124,7 +128,7 @@ def canonical(asked: Asked) -> Request:
         messages=tuple(_message(message) for message in chat.messages),
         tools=tuple(_tool(tool.function) for tool in chat.tools or () if tool.function),
         server_tools=tuple(server_tools),
-        options=_options(chat),
+        options=_NO_OPTIONS if _OPTIONS.isdisjoint(asked.fields) else _options(chat),
         left_out=tuple((_left_out(asked.fields) + lost + _foreign_parts(chat))[:_MAX_LEFT_OUT]),
     )
 
@@ -141,10 +145,7 @@ def _left_out(fields: Fields) -> list[str]:
     return [
         name
         for name, value in fields.items()
-        if name not in _HAS_A_PLACE
-        and name not in _ACTED_ON
-        and bytes(value) != b"null"
-        and _NAME.fullmatch(name)
+        if name not in _NOT_LEFT_OUT and bytes(value) != b"null" and _NAME.fullmatch(name)
     ]
 
 
