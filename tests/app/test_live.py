@@ -178,7 +178,7 @@ async def test_a_change_is_taken_back_that_does_not_go_with_one_of_another_proce
 
 
 async def test_a_change_that_is_taken_back_is_not_in_force_for_a_moment(tmp_path, monkeypatch):
-    reading = []
+    reading: list[asyncio.Task[None]] = []
 
     async def write(database, secret, changes):
         if "attempts.backoff_s" in changes:
