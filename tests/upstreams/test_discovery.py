@@ -1,5 +1,6 @@
 """How upstreams are found: files of the package, and entry points of other packages."""
 
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -22,6 +23,14 @@ class Intruder(Upstream):
 EXAMPLE = Example()
 INTRUDER = Intruder()
 NOTHING = object()
+
+
+@pytest.fixture(autouse=True)
+def _found_anew() -> Iterator[None]:
+    """Look again for what is installed, also after a test that installed something."""
+    discover.cache_clear()
+    yield
+    discover.cache_clear()
 
 
 def point(monkeypatch, name, value):

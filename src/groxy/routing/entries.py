@@ -4,6 +4,7 @@ In: `catalog.toml` beside this file and the `[models.<id>]` tables of the settin
 for each name. It must not fill in what an entry leaves open: `catalog.py` does.
 """
 
+import functools
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -111,9 +112,14 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def shipped() -> dict[str, Entry]:
-    """Read the file: first what xAI serves, then the gateway's own names, then retired ids."""
-    file = msgspec.convert(tomllib.loads(_FILE.read_text("utf-8")), _File)
+    """Return the file's: first what xAI serves, then the gateway's own names, then retired ids."""
+    file = _read()
     return {**file.official, **file.names, **file.retired}
+
+
+@functools.cache
+def _read() -> _File:
+    return msgspec.convert(tomllib.loads(_FILE.read_text("utf-8")), _File)
 
 
 # ------------------------------------------------------------------------ the operator's tables

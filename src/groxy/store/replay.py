@@ -55,7 +55,7 @@ class _Writer:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._writer = entry_writer(database)
-        self._statements = Statements(database.engine.dialect)
+        self._statements = Statements.for_database(database)
 
     def submit(self, group: Group) -> "asyncio.Future[Balances]":
         """Begin to write all rows in one transaction."""

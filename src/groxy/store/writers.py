@@ -70,7 +70,7 @@ class _SqliteWriter:
 
     def __init__(self, database: Database) -> None:
         self._path = str(database.engine.url.database)
-        self._statements = _SqliteStatements(Statements(database.engine.dialect))
+        self._statements = _SqliteStatements(Statements.for_database(database))
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._patient: sqlite3.Connection | None = None
         """The thread's own, which waits for locks."""
@@ -230,7 +230,7 @@ class _AsyncWriter:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._statements = Statements(database.engine.dialect)
+        self._statements = Statements.for_database(database)
 
     def submit(self, group: Group) -> "asyncio.Future[Balances]":
         """Begin to write all rows in one transaction."""

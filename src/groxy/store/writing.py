@@ -6,12 +6,13 @@ of money, balances, counts.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from groxy.store import counts, tables
+from groxy.store.database import Database
 from groxy.store.entries import AttemptEntry, RequestEntry
 from groxy.store.kept import KeptRow
 from groxy.store.ledger import MOVE_SQL, Balances, Entry, Move, moves_of
@@ -40,7 +41,18 @@ def all_moves(group: Group) -> list[Move]:
 
 
 class Statements:
-    """What a group is in SQL, for one database."""
+    """What a group is in SQL, for one kind of database."""
+
+    _known: ClassVar[dict[tuple[str, str], "Statements"]] = {}
+
+    @classmethod
+    def for_database(cls, database: Database) -> "Statements":
+        """Return those of a database; they are made once for all of its kind."""
+        dialect = database.engine.dialect
+        kind = (dialect.name, dialect.paramstyle)
+        if kind not in cls._known:
+            cls._known[kind] = cls(dialect)
+        return cls._known[kind]
 
     def __init__(self, dialect: sa.Dialect) -> None:
         self._requests = _insert_sql(tables.requests, RequestEntry._fields, dialect)

@@ -4,6 +4,7 @@ A module here (or an entry point of the group `groxy.upstreams`, for third parti
 `UPSTREAM`; its name is the module's name.
 """
 
+import functools
 import pkgutil
 from collections.abc import Mapping
 from importlib import import_module
@@ -13,8 +14,12 @@ from types import MappingProxyType
 from groxy.upstreams._base import Upstream
 
 
+@functools.cache
 def discover() -> Mapping[str, Upstream]:
-    """Return every upstream by name; raise `TypeError` for a file that declares none."""
+    """Return every upstream by name; raise `TypeError` for a file that declares none.
+
+    Looked for once in a process: what is installed is asked for with every package on the path.
+    """
     found: dict[str, Upstream] = {}
     for module in pkgutil.iter_modules(__path__):
         if not module.name.startswith("_"):
