@@ -5,7 +5,7 @@ import io
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing, redirect_stderr
+from contextlib import closing, contextmanager, redirect_stderr
 from typing import Any
 
 import pytest
@@ -14,10 +14,11 @@ import structlog
 from hypothesis import settings
 
 from groxy.observe import logs
-from groxy.store import database as databases
+from groxy.store import database as databases, passwords
 from groxy.store.database import Database
 from tests.servers import PostgresServer, RedisServer, postgres_server, redis_server
 
+_AS_EVER = (passwords._PASSES, passwords._MEMORY_KIB)
 # How long an example takes says how busy the machine is. What must not be slow has tests for it.
 settings.register_profile("patient", parent=settings(), deadline=None)
 settings.load_profile("patient")
@@ -56,6 +57,32 @@ def _one_migration() -> Iterator[None]:
 def migrations(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every database be migrated step by step, as outside of tests."""
     monkeypatch.setattr(databases, "_upgrade", databases._upgrade.__wrapped__)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _hashing_with(passes: int, memory_kib: int) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_PASSES", passes)
+        patch.setattr(passwords, "_MEMORY_KIB", memory_kib)
+        passwords._hasher.cache_clear()
+        passwords._decoy.cache_clear()
+        yield
+    passwords._hasher.cache_clear()
+    passwords._decoy.cache_clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> Iterator[None]:
+    """Hash passwords in no time: every hash takes a twentieth of a second on purpose."""
+    with _hashing_with(passes=1, memory_kib=64):
+        yield
+
+
+@pytest.fixture
+def slow_passwords(_quick_passwords: None) -> Iterator[None]:
+    """Hash passwords as thoroughly as outside of tests."""
+    with _hashing_with(*_AS_EVER):
+        yield
 
 
 @pytest.fixture(scope="session")

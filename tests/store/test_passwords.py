@@ -8,6 +8,7 @@ from groxy.store import passwords
 from groxy.store.passwords import MAX_CHARS, fits, hash_password, is_outdated
 
 PASSWORD = "correct horse battery"
+pytestmark = pytest.mark.usefixtures("slow_passwords")
 
 
 async def test_a_password_fits_its_hash_and_no_other_does():
