@@ -18,7 +18,7 @@ from groxy.store import database as databases, passwords
 from groxy.store.database import Database
 from tests.servers import PostgresServer, RedisServer, postgres_server, redis_server
 
-_AS_EVER = (passwords._PASSES, passwords._MEMORY_KIB)
+_REAL_HASHING = (passwords._PASSES, passwords._MEMORY_KIB)
 # How long an example takes says how busy the machine is. What must not be slow has tests for it.
 settings.register_profile("patient", parent=settings(), deadline=None)
 settings.load_profile("patient")
@@ -81,7 +81,7 @@ def _quick_passwords() -> Iterator[None]:
 @pytest.fixture
 def slow_passwords(_quick_passwords: None) -> Iterator[None]:
     """Hash passwords as thoroughly as outside of tests."""
-    with _hashing_with(*_AS_EVER):
+    with _hashing_with(*_REAL_HASHING):
         yield
 
 

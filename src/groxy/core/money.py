@@ -46,9 +46,7 @@ class TokenPrice:
     @property
     def dearest_output(self) -> int:
         """What a token of output costs at most."""
-        if self.reasoning is None or self.reasoning <= self.output:
-            return self.output
-        return self.reasoning
+        return self.output if self.reasoning is None else max(self.output, self.reasoning)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -174,7 +174,5 @@ def upper_bound(price: Price, *, input_tokens: int, output_tokens: int, tool_cal
     if rates is not price.base and price.long_from_tokens > 0:
         below = (price.long_from_tokens - 1) * price.base.dearest_input
         tokens = max(tokens, below + made * price.base.dearest_output)
-    cost = -(-tokens // _UNITS) + price.per_request
-    if tool_calls > 0:
-        cost += tool_calls * price.per_tool_call
-    return min(cost, MAX_COST_TICKS)
+    beside = price.per_request + max(tool_calls, 0) * price.per_tool_call
+    return min(-(-tokens // _UNITS) + beside, MAX_COST_TICKS)

@@ -64,8 +64,8 @@ _HAS_A_PLACE = frozenset(
         "user",
     }
 )
-_BESIDE_OPTIONS = frozenset({"messages", "model", "search_parameters", "tools"})
-_OPTIONS = _HAS_A_PLACE - _BESIDE_OPTIONS
+_OPTIONS = _HAS_A_PLACE - {"messages", "model", "search_parameters", "tools"}
+"""What `_options` reads; most requests have none of it."""
 _ACTED_ON = frozenset(
     {
         "deferred",
