@@ -35,6 +35,9 @@ class Books:
         self.direct = 0
         self.replays: list[list[str]] = []
         self.poison: set[str] = set()
+        self.misfits = 0
+        """Replays that are refused though nothing is wrong with them."""
+        self.refusals = 0
         self.goes_away_after = 1_000_000
         """Replays that still work."""
 
@@ -52,7 +55,11 @@ class Books:
         names = [request.id for group in groups for request in group.requests]
         await self._answer()
         if self.poison & {*names, *(row.id for group in groups for row in group.kept)}:
+            self.refusals += 1
             raise UnwritableError("out of range")
+        if groups and self.misfits:
+            self.misfits -= 1
+            raise UnwritableError("duplicate key")
         if groups:
             self.goes_away_after -= 1
             if self.goes_away_after < 0:
@@ -505,6 +512,34 @@ async def test_what_the_database_refuses_is_kept_aside_and_the_rest_entered(
     assert (books.names, books.kept) == (["a", "c"], ["rep_a", "rep_b"])
     assert line["refused"] == ["b", "rep_c"]
     assert spooled(tmp_path) == [f"{line['file']}.damaged"]
+
+
+async def test_one_line_among_many_that_the_database_refuses_is_soon_found(journal, books, logged):
+    names = [f"{number}" for number in range(500)]
+    books.poison = {"321"}
+    books.mode = "away"
+    await asyncio.gather(*(submit(journal, name) for name in names))
+    books.mode = "there"
+    await returned(journal)
+    (line,) = [line for line in logged() if line["level"] == "error"]
+
+    assert line["refused"] == ["321"]
+    assert books.names == [name for name in names if name != "321"]
+    assert books.refusals + len(books.replays) < 30
+
+
+@pytest.mark.parametrize("count", [1, 500])
+async def test_what_is_refused_once_is_tried_again_as_a_whole(journal, books, logged, count):
+    # As when a commit that was given up comes to pass while the same lines are entered again.
+    names = [f"{number}" for number in range(count)]
+    books.misfits = 1
+    books.mode = "away"
+    await asyncio.gather(*(submit(journal, name) for name in names))
+    books.mode = "there"
+    await returned(journal)
+
+    assert books.replays == [names]
+    assert [line for line in logged() if line["level"] == "error"] == []
 
 
 async def test_a_spool_file_that_cannot_be_deleted_stops_nobody(journal, books, monkeypatch):

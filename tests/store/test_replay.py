@@ -10,7 +10,7 @@ from groxy.store.database import Database
 from groxy.store.entries import attempts_of, last_requests
 from groxy.store.kept import KeptRow
 from groxy.store.replay import UnwritableError, replaying_writer
-from groxy.store.writing import Group
+from groxy.store.writing import Group, Statements, write
 from tests.store.rows import attempt_entry, locked, request_entry
 
 
@@ -152,6 +152,38 @@ async def test_a_locked_file_is_an_absence(tmp_path, monkeypatch):
 
     assert caught.value.kind is ErrorKind.STORE_DOWN
     assert found[0] == {"a": [1, 2]}
+
+
+@pytest.mark.postgres
+async def test_what_another_transaction_commits_meanwhile_is_refused_once_and_known_then(
+    postgres, tmp_path
+):
+    database = await Database.open(postgres.empty_database(), tmp_path)
+    groups = [group_of("a"), group_of("b")]
+    async with open_writer(database) as writer:
+        async with database.transaction() as connection:
+            await write(connection, Statements.for_database(database), groups[0])
+            replay = asyncio.get_running_loop().create_task(writer.replay(groups))
+            async with asyncio.timeout(5):
+                while not await waits_for_a_lock(database):
+                    await asyncio.sleep(0.01)
+        with pytest.raises(UnwritableError):
+            await replay
+        await writer.replay(groups)
+    found = await books_of(database)
+    await database.close()
+
+    assert found[0] == {"a": [1, 2], "b": [1, 2]}
+
+
+async def waits_for_a_lock(database):
+    """Return whether anybody at this database does; a transaction sees one state of that only."""
+    question = (
+        "SELECT count(*) > 0 FROM pg_stat_activity "
+        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    async with database.transaction() as connection:
+        return await connection.scalar(sa.text(question))
 
 
 @pytest.mark.postgres

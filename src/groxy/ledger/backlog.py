@@ -145,14 +145,23 @@ class Backlog:
             self._log.warning("a spool file cannot be removed", detail=str(error))
 
     async def _enter_what_fits(self, groups: Sequence[Group], timeout_s: float) -> list[str]:
-        """Enter line by line what the database takes; return what it refused, as it says it."""
+        """Enter what the database takes of what it refused; return the rest, as a log may say it.
+
+        All of it is tried again first: a group that was given up as too late can be committed while
+        it is entered here, which is refused once, and is known from then on. Then in ever smaller
+        halves: line by line would take so long that more comes meanwhile than is entered.
+        """
         refused: list[str] = []
-        for single in _singles(groups):
+        left: list[Sequence[Group]] = [groups]
+        while left:
+            part = left.pop()
             try:
-                await self._write([single], timeout_s)
+                await self._write(part, timeout_s)
             except UnwritableError:
-                refused += [request.id for request in single.requests]
-                refused += [row.id for row in single.kept]
+                halves = _halves(part)
+                if not halves:
+                    refused += _names(part)
+                left += halves
         return refused
 
     async def _write(self, groups: Sequence[Group], timeout_s: float) -> None:
@@ -191,16 +200,28 @@ def withheld(detail: str) -> GroxyError:
     )
 
 
-def _singles(groups: Sequence[Group]) -> Iterator[Group]:
+def _halves(groups: Sequence[Group]) -> list[Sequence[Group]]:
+    """Return two parts, the first one last; none of what is a single line."""
+    lines = groups if len(groups) > 1 else [line for group in groups for line in _lines(group)]
+    middle = len(lines) // 2
+    return [lines[middle:], lines[:middle]] if middle else []
+
+
+def _lines(group: Group) -> Iterator[Group]:
     """Return each request with its attempts, and each thing that is kept, as a group of its own."""
-    for group in groups:
-        for request in group.requests:
-            yield Group(
-                [request],
-                [attempt for attempt in group.attempts if attempt.request_id == request.id],
-                [],
-                [entry for entry in group.entries if entry.request_id == request.id],
-                [move for move in group.moves if move.request_id == request.id],
-            )
-        for row in group.kept:
-            yield Group([], [], [row])
+    for request in group.requests:
+        yield Group(
+            [request],
+            [attempt for attempt in group.attempts if attempt.request_id == request.id],
+            [],
+            [entry for entry in group.entries if entry.request_id == request.id],
+            [move for move in group.moves if move.request_id == request.id],
+        )
+    for row in group.kept:
+        yield Group([], [], [row])
+
+
+def _names(groups: Sequence[Group]) -> list[str]:
+    """Return what the lines of groups are about, as a log may say it."""
+    names = [request.id for group in groups for request in group.requests]
+    return names + [row.id for group in groups for row in group.kept]
