@@ -116,7 +116,9 @@ def store_url(request: pytest.FixtureRequest) -> str:
     if request.param == "sqlite":
         return "sqlite+aiosqlite:///groxy.db"
     server: PostgresServer = request.getfixturevalue("postgres")
-    return server.empty_database()
+    return (
+        server.bare_database() if "migrations" in request.fixturenames else server.empty_database()
+    )
 
 
 @pytest.fixture
