@@ -1,12 +1,13 @@
 """The `groxy` command as a whole: what it says and how it ends when something is wrong."""
 
+import gc
 import os
 import subprocess
 import sys
 
 import pytest
 
-from groxy import __version__, cli
+from groxy import __main__, __version__, cli
 from groxy.core.errors import ErrorKind, GroxyError
 
 WRONG = GroxyError(ErrorKind.BAD_REQUEST, "This is wrong.")
@@ -54,6 +55,19 @@ def test_a_defect_keeps_its_traceback(main, error):
 
 def test_the_version_is_printed(groxy):
     assert groxy("version").output.strip() == __version__
+
+
+def test_what_was_imported_is_not_collected_but_what_comes_then_is(monkeypatch):
+    seen = []
+    monkeypatch.setattr(cli, "main", lambda: seen.append((gc.isenabled(), gc.get_freeze_count())))
+    try:
+        __main__.main()
+    finally:
+        gc.unfreeze()
+
+    ((is_collecting, frozen),) = seen
+    assert is_collecting
+    assert frozen > 100_000
 
 
 def test_without_a_command_the_commands_are_listed(groxy):
