@@ -1,3 +1,4 @@
+import asyncio
 import json
 import time
 
@@ -13,6 +14,7 @@ from groxy.store.plans import create_plan
 from groxy.store.users import UserStatus, update_user
 from tests.api.household import cookie, household
 from tests.api.test_user import NOT_THEIRS
+from tests.inprocess import ADMIN_KEY
 
 SHAPE = {
     *("hash", "name", "label", "disabled", "limit", "limit_remaining", "limit_reset"),
@@ -79,6 +81,21 @@ async def test_a_key_lives_in_openrouters_shape(house, token):
     assert (gone.status, gone.json) == (200, {"deleted": True})
     for method in ("GET", "PATCH", "DELETE"):
         assert (await house.ask(method, path, {}, key=token)).status == 404
+
+
+async def test_what_the_operator_changes_at_the_same_time_stays(house, token):
+    _, key = await house.key(house.ada.id)
+    for number in range(1, 6):
+        theirs, ours = {"models": [f"grok-{number}"]}, {"caps": {"total": str(number)}}
+        answers = await asyncio.gather(
+            house.ask("PATCH", f"/v1/keys/{key.id}", theirs, key=token),
+            house.ask("PATCH", f"/admin/api/keys/{key.id}", ours, key=ADMIN_KEY),
+        )
+        grant = (await find_key(house.app.database, key.id)).grant
+
+        assert [answer.status for answer in answers] == [200, 200]
+        assert grant.models == (f"grok-{number}",)
+        assert grant.caps == Caps(total=number * TICKS_PER_USD)
 
 
 async def test_a_provisioning_key_makes_keys_for_its_user(house, token):

@@ -3,6 +3,7 @@ import dataclasses
 import re
 import time
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -260,32 +261,58 @@ async def test_a_user_cannot_have_keys_without_end(database, ada, eve, monkeypat
 
 async def test_a_change_is_in_the_key_and_leaves_the_rest(database, ada):
     stored = await key_of(database, ada, grant=GRANT)
-    changed = await update_key(database, stored.id, {"name": "other", "expires_ms": 5})
+    _, changed = await update_key(database, stored.id, {"name": "other", "expires_ms": 5})
 
     assert (changed.name, changed.expires_ms, changed.grant) == ("other", 5, GRANT)
-    changed = await update_key(database, stored.id, {"grant": KeyGrant(), "expires_ms": None})
+    _, changed = await update_key(database, stored.id, {"grant": KeyGrant(), "expires_ms": None})
     assert changed == dataclasses.replace(stored, name="other", grant=KeyGrant())
+
+
+async def test_what_is_made_of_the_grant_before_loses_nothing_that_others_change(database, ada):
+    stored = await key_of(database, ada)
+
+    def one_more(grant):
+        return msgspec.structs.replace(grant, tags=(*grant.tags, f"tag-{len(grant.tags)}"))
+
+    changes = await asyncio.gather(
+        *(update_key(database, stored.id, {"grant": one_more}) for _ in range(10))
+    )
+    seen = sorted((len(before.grant.tags), len(after.grant.tags)) for before, after in changes)
+
+    assert seen == [(count, count + 1) for count in range(10)]
+    assert (await find_key(database, stored.id)).grant.tags == tuple(f"tag-{n}" for n in range(10))
+
+
+async def test_a_grant_that_cannot_be_made_of_the_one_before_changes_nothing(database, ada):
+    stored = await key_of(database, ada)
+
+    def refused(grant):
+        raise GroxyError(ErrorKind.BAD_REQUEST, "No.", param="models")
+
+    changes = {"name": "x", "grant": refused}
+    assert await kind_of(update_key(database, stored.id, changes)) is ErrorKind.BAD_REQUEST
+    assert await find_key(database, stored.id) == stored
 
 
 async def test_a_key_is_disabled_and_enabled_and_keeps_when_that_was_first(database, ada):
     stored = await key_of(database, ada)
-    disabled = await update_key(database, stored.id, {"disabled": True})
+    _, disabled = await update_key(database, stored.id, {"disabled": True})
     await asyncio.sleep(0.002)
 
     assert disabled.disabled_ms is not None
-    assert await update_key(database, stored.id, {"disabled": True}) == disabled
-    assert await update_key(database, stored.id, {"disabled": False}) == stored
+    assert (await update_key(database, stored.id, {"disabled": True}))[1] == disabled
+    assert (await update_key(database, stored.id, {"disabled": False}))[1] == stored
 
 
 async def test_a_key_rests_while_either_its_owner_or_the_operator_says_so(database, ada):
     stored = await key_of(database, ada)
-    both = await update_key(database, stored.id, {"disabled": True, "suspended": True})
-    suspended = await update_key(database, stored.id, {"disabled": False})
+    _, both = await update_key(database, stored.id, {"disabled": True, "suspended": True})
+    _, suspended = await update_key(database, stored.id, {"disabled": False})
 
     assert both.rests_since_ms == both.disabled_ms is not None
     assert suspended.rests_since_ms == both.suspended_ms is not None
     assert await keys_of(database, ada, include_disabled=False) == []
-    assert await update_key(database, stored.id, {"suspended": False}) == stored
+    assert (await update_key(database, stored.id, {"suspended": False}))[1] == stored
     assert stored.rests_since_ms is None
 
 
@@ -422,7 +449,7 @@ async def test_at_first_all_keys_in_force_are_read_and_then_what_changed(databas
     assert {key.id for key in whole.keys} == {kept.id, other.id}
     assert (whole.is_whole, whole.gone, whole.revision) == (True, [], 4)
 
-    changed = await update_key(database, kept.id, {"disabled": True})
+    _, changed = await update_key(database, kept.id, {"disabled": True})
     await revoke_key(database, other.id)
     news = await keys_since(database, whole.revision)
     assert (news.keys, news.gone, news.is_whole) == ([changed], [other.id], False)

@@ -1,5 +1,6 @@
 import asyncio
 
+import msgspec
 import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
@@ -39,10 +40,37 @@ async def test_a_plan_is_found_as_it_was_made(database):
 
 async def test_a_change_leaves_what_it_does_not_name(database):
     made = await create_plan(database, name="pro", grant=GRANT)
-    changed = await update_plan(database, made.id, {"name": "max"})
+    _, changed = await update_plan(database, made.id, {"name": "max"})
 
     assert (changed.name, changed.grant) == ("max", GRANT)
     assert await database.revision(PLANS) == 2
+
+
+async def test_what_is_made_of_the_grant_before_loses_nothing_that_others_change(database):
+    plan = await create_plan(database, name="pro")
+
+    def one_more(grant):
+        return msgspec.structs.replace(grant, markup_bp=grant.markup_bp + 1)
+
+    changes = await asyncio.gather(
+        *(update_plan(database, plan.id, {"grant": one_more}) for _ in range(10))
+    )
+    seen = sorted((before.grant.markup_bp, after.grant.markup_bp) for before, after in changes)
+
+    assert seen == [(count, count + 1) for count in range(10)]
+    assert (await find_plan(database, plan.id)).grant.markup_bp == 10
+
+
+async def test_a_grant_that_cannot_be_made_of_the_one_before_changes_nothing(database):
+    plan = await create_plan(database, name="pro")
+
+    def refused(grant):
+        raise GroxyError(ErrorKind.BAD_REQUEST, "No.", param="models")
+
+    error = await error_of(update_plan(database, plan.id, {"name": "x", "grant": refused}))
+
+    assert error.param == "models"
+    assert await find_plan(database, plan.id) == plan
 
 
 async def test_at_most_one_plan_is_the_default(database):
@@ -70,7 +98,7 @@ async def test_two_plans_cannot_have_one_name(database):
     ):
         error = await error_of(call)
         assert (error.kind, error.code) == (ErrorKind.CONFLICT, "plan_name_taken")
-    assert await update_plan(database, other.id, {"name": "max"}) == other
+    assert (await update_plan(database, other.id, {"name": "max"}))[1] == other
 
 
 async def test_of_plans_made_at_once_with_one_name_one_is_there(database):

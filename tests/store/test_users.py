@@ -1,6 +1,7 @@
 import asyncio
 import dataclasses
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -81,7 +82,7 @@ async def test_an_address_belongs_to_one_user_in_whatever_case(database):
             "email_taken",
             "email",
         )
-    again = await update_user(database, other.id, {"email": "BOB@example.com"})
+    _, again = await update_user(database, other.id, {"email": "BOB@example.com"})
     assert again.email == "bob@example.com"
 
 
@@ -220,7 +221,7 @@ async def test_a_disabled_user_cannot_log_in(database):
 
 async def test_an_empty_password_takes_it_away(database):
     user = await create_user(database, name="ada", email="ada@x.y", password=PASSWORD)
-    changed = await update_user(database, user.id, {"password": ""})
+    _, changed = await update_user(database, user.id, {"password": ""})
 
     assert not changed.has_password
     assert await check_password(database, "ada@x.y", "") is None
@@ -299,9 +300,36 @@ async def test_who_is_disabled_has_no_session_even_when_enabled_again(database):
 async def test_another_change_ends_no_session(database):
     user = await create_user(database, name="ada", password=PASSWORD)
     token = await open_session(database, SECRET, user.id, ttl_ms=60_000)
-    changed = await update_user(database, user.id, {"name": "Ada L.", "grant": GRANT})
+    _, changed = await update_user(database, user.id, {"name": "Ada L.", "grant": GRANT})
 
     assert await session_user(database, SECRET, token) == changed
+
+
+async def test_what_is_made_of_the_grant_before_loses_nothing_that_others_change(database):
+    user = await create_user(database, name="ada")
+
+    def one_more(grant):
+        return msgspec.structs.replace(grant, overdraft=grant.overdraft + 1)
+
+    changes = await asyncio.gather(
+        *(update_user(database, user.id, {"grant": one_more}) for _ in range(10))
+    )
+    seen = sorted((before.grant.overdraft, after.grant.overdraft) for before, after in changes)
+
+    assert seen == [(count, count + 1) for count in range(10)]
+    assert (await find_user(database, user.id)).grant.overdraft == 10
+
+
+async def test_a_grant_that_cannot_be_made_of_the_one_before_changes_nothing(database):
+    user = await create_user(database, name="ada")
+
+    def refused(grant):
+        raise GroxyError(ErrorKind.BAD_REQUEST, "No.", param="models")
+
+    error = await error_of(update_user(database, user.id, {"name": "x", "grant": refused}))
+
+    assert error.param == "models"
+    assert await find_user(database, user.id) == user
 
 
 # --------------------------------------------------------------------------------------- lists
@@ -348,7 +376,7 @@ async def test_what_changed_since_a_revision_is_read_alone(database):
     assert (whole.revision, whole.is_whole) == (2, True)
     assert {user.id for user in whole.users} == {first.id, second.id}
 
-    changed = await update_user(database, first.id, {"name": "c"})
+    _, changed = await update_user(database, first.id, {"name": "c"})
     news = await users_since(database, whole.revision)
     assert (news.revision, news.users, news.is_whole) == (3, [changed], False)
     assert (await users_since(database, 3)).users == []

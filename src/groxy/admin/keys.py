@@ -4,7 +4,6 @@ In: requests of operators. Out: keys without their secrets; a secret is in the a
 and nowhere else, not in the audit and not in the log. Who may do what with a key is policy's.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -92,10 +91,9 @@ class KeyPage(Told):
 def router(desk: Desk, auditor: Auditor) -> APIRouter:
     """Return the endpoints below /keys."""
     routes = APIRouter(tags=["keys"])
-    changing = asyncio.Lock()
     _look(routes, desk)
     _make(routes, desk, auditor)
-    _change(routes, desk, auditor, changing)
+    _change(routes, desk, auditor)
     _switch(routes, desk, auditor)
     return routes
 
@@ -146,16 +144,15 @@ def _make(routes: APIRouter, desk: Desk, auditor: Auditor) -> None:
         return KeyMade(key=await _told_alone(desk, key), secret=secret)
 
 
-def _change(routes: APIRouter, desk: Desk, auditor: Auditor, changing: asyncio.Lock) -> None:
+def _change(routes: APIRouter, desk: Desk, auditor: Auditor) -> None:
     @routes.patch("/keys/{key_id}", summary="Change a key")
     async def change_key(key_id: str, given: KeyChangeGiven, actor: Actor) -> KeyTold:
         """What is left out stays as it is; a list, `caps` and `rates` are replaced as a whole."""
-        async with changing:
-            before = await find_key(desk.database, key_id)
-            changes = _changes(desk, given, before)
-            if not changes:
-                return await _told_alone(desk, before)
-            key = await update_key(desk.database, key_id, changes)
+        found = await find_key(desk.database, key_id)
+        changes = _changes(desk, given, found.role)
+        if not changes:
+            return await _told_alone(desk, found)
+        before, key = await update_key(desk.database, key_id, changes)
         await desk.reload()
         await auditor.note(
             actor, "key.change", key.id, before=_audited(before), after=_audited(key)
@@ -173,7 +170,7 @@ def _change(routes: APIRouter, desk: Desk, auditor: Auditor, changing: asyncio.L
 
 def _switch(routes: APIRouter, desk: Desk, auditor: Auditor) -> None:
     async def switch(actor: Operator, key_id: str, *, disabled: bool) -> KeyTold:
-        key = await update_key(desk.database, key_id, by_operator(disabled=disabled))
+        _, key = await update_key(desk.database, key_id, by_operator(disabled=disabled))
         await desk.reload()
         await auditor.note(actor, "key.disable" if disabled else "key.enable", key.id)
         return await _told_alone(desk, key)
@@ -240,7 +237,7 @@ def _disabled_by(key: StoredKey) -> Literal["operator", "owner"] | None:
     return None if key.disabled_ms is None else "owner"
 
 
-def _changes(desk: Desk, given: KeyChangeGiven, before: StoredKey) -> dict[str, object]:
+def _changes(desk: Desk, given: KeyChangeGiven, role: KeyRole) -> dict[str, object]:
     sent = given.model_fields_set
     changes: dict[str, object] = {}
     if "name" in sent:
@@ -250,9 +247,9 @@ def _changes(desk: Desk, given: KeyChangeGiven, before: StoredKey) -> dict[str, 
     if "disabled" in sent:
         changes |= by_operator(disabled=given.disabled)
     if sent & GRANT_FIELDS:
-        if before.role is KeyRole.OPERATOR:
+        if role is KeyRole.OPERATOR:
             _refuse_bounds(sent & GRANT_FIELDS)
-        changes["grant"] = given.read(before.grant)
+        changes["grant"] = given.read
     return changes
 
 

@@ -3,7 +3,6 @@
 In: requests of operators. Out: plans. What a plan does to a request is policy's business.
 """
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,8 +75,6 @@ def _look(routes: APIRouter, desk: Desk) -> None:
 
 
 def _change(routes: APIRouter, desk: Desk, auditor: Auditor) -> None:
-    changing = asyncio.Lock()
-
     @routes.post("/plans", summary="Make a plan")
     async def add_plan(given: PlanGiven, actor: Actor) -> PlanTold:
         plan = await create_plan(
@@ -94,14 +91,12 @@ def _change(routes: APIRouter, desk: Desk, auditor: Auditor) -> None:
     async def change_plan(plan_id: str, given: PlanChangeGiven, actor: Actor) -> PlanTold:
         """What is left out stays as it is; lists and rates are replaced as a whole."""
         sent = given.model_fields_set
-        async with changing:
-            before = await find_plan(desk.database, plan_id)
-            changes: dict[str, object] = {"name": given.name} if "name" in sent else {}
-            if sent & PLAN_FIELDS:
-                changes["grant"] = given.read(before.grant)
-            if not changes:
-                return _plan_told(before)
-            plan = await update_plan(desk.database, plan_id, changes)
+        changes: dict[str, object] = {"name": given.name} if "name" in sent else {}
+        if sent & PLAN_FIELDS:
+            changes["grant"] = given.read
+        if not changes:
+            return _plan_told(await find_plan(desk.database, plan_id))
+        before, plan = await update_plan(desk.database, plan_id, changes)
         await desk.reload()
         await auditor.note(
             actor, "plan.change", plan.id, before=_audited(before), after=_audited(plan)
@@ -113,7 +108,7 @@ def _settle(routes: APIRouter, desk: Desk, auditor: Auditor) -> None:
     @routes.post("/plans/{plan_id}/default", summary="Make a plan the default one")
     async def make_default(plan_id: str, actor: Actor) -> PlanTold:
         before = [one.id for one in await list_plans(desk.database) if one.is_default]
-        plan = await update_plan(desk.database, plan_id, {"is_default": True})
+        _, plan = await update_plan(desk.database, plan_id, {"is_default": True})
         await desk.reload()
         await auditor.note(
             actor, "plan.default", plan.id, before={"default": before}, after={"default": plan.id}

@@ -4,7 +4,6 @@ In: requests of operators. Out: users with their balance. A password goes in and
 no answer, audit entry or log line. A user is never deleted, because the books name them for ever.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -110,8 +109,6 @@ def _look(routes: APIRouter, desk: Desk) -> None:
 
 
 def _change(routes: APIRouter, desk: Desk, auditor: Auditor) -> None:
-    changing = asyncio.Lock()
-
     @routes.post("/users", summary="Make a user")
     async def add_user(given: UserGiven, actor: Actor) -> UserTold:
         user = await create_user(
@@ -130,12 +127,10 @@ def _change(routes: APIRouter, desk: Desk, auditor: Auditor) -> None:
     @routes.patch("/users/{user_id}", summary="Change a user")
     async def change_user(user_id: str, given: UserChangeGiven, actor: Actor) -> UserTold:
         """What is left out stays as it is; `rates` are replaced as a whole."""
-        async with changing:
-            before = await find_user(desk.database, user_id)
-            changes = _changes(given, before)
-            if not changes:
-                return await _told_alone(desk, before)
-            user = await update_user(desk.database, user_id, changes)
+        changes = _changes(given)
+        if not changes:
+            return await _told_alone(desk, await find_user(desk.database, user_id))
+        before, user = await update_user(desk.database, user_id, changes)
         await desk.reload()
         await auditor.note(
             actor, "user.change", user.id, before=_audited(before), after=_audited(user)
@@ -150,8 +145,8 @@ def _log_out(routes: APIRouter, desk: Desk, auditor: Auditor) -> None:
 
         PATCH with `status: active` takes it back.
         """
-        before = await find_user(desk.database, user_id)
-        user = await update_user(desk.database, user_id, {"status": UserStatus.DISABLED})
+        changes = {"status": UserStatus.DISABLED}
+        before, user = await update_user(desk.database, user_id, changes)
         await desk.reload()
         after = {"status": user.status.value}
         await auditor.note(
@@ -164,7 +159,7 @@ def _log_out(routes: APIRouter, desk: Desk, auditor: Auditor) -> None:
         """Every session of the user ends."""
         if not given.password:
             raise refused("`password` must not be empty.", param="password")
-        user = await update_user(desk.database, user_id, {"password": given.password})
+        _, user = await update_user(desk.database, user_id, {"password": given.password})
         await auditor.note(actor, "user.password", user.id)
         return Success()
 
@@ -205,7 +200,7 @@ def _user_told(user: User, balance_ticks: int) -> UserTold:
     )
 
 
-def _changes(given: UserChangeGiven, before: User) -> dict[str, object]:
+def _changes(given: UserChangeGiven) -> dict[str, object]:
     sent = given.model_fields_set
     changes: dict[str, object] = {
         name: getattr(given, name) for name in ("name", "email", "plan_id") if name in sent
@@ -215,7 +210,7 @@ def _changes(given: UserChangeGiven, before: User) -> dict[str, object]:
     if "status" in sent:
         changes["status"] = UserStatus(given.status)
     if sent & TERMS_FIELDS:
-        changes["grant"] = given.read(before.grant)
+        changes["grant"] = given.read
     return changes
 
 

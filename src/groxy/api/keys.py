@@ -5,8 +5,8 @@ made it and nowhere else. Whoever asks sees and changes keys of the same user on
 NOT_FOUND, as one that never was. A provisioning key has no business with keys of its own kind.
 """
 
-import asyncio
 import time
+from functools import partial
 
 from msgspec import UNSET
 
@@ -45,7 +45,6 @@ class OwnKeys:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._changing = asyncio.Lock()
 
     async def list(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with at most 100 keys, newest first; `offset` leaves out the first ones."""
@@ -101,22 +100,21 @@ class OwnKeys:
         registry = self._registry
         owner = await self._changer(scope)
         given = await _CHANGE.read(scope, receive)
-        async with self._changing:
-            key = await self._find(scope, owner)
-            changes: dict[str, object] = {}
-            if given.name is not UNSET:
-                changes["name"] = read_name(given.name)
-            if given.disabled is not UNSET:
-                if key.suspended_ms is not None and not given.disabled:
-                    raise _suspended()
-                changes["disabled"] = given.disabled
-            if given.expires_at is not UNSET:
-                changes["expires_ms"] = read_expiry(given.expires_at, _now_ms())
-            grant = read_grant(given, key.grant, owner.plan.key_rates)
-            if grant != key.grant:
-                changes["grant"] = grant
-            if changes:
-                key = await update_key(registry.database, key.id, changes, user_id=owner.user_id)
+        key = await self._find(scope, owner)
+        grant_from = partial(read_grant, given, plan_rates=owner.plan.key_rates)
+        changes: dict[str, object] = {}
+        if given.name is not UNSET:
+            changes["name"] = read_name(given.name)
+        if given.disabled is not UNSET:
+            if key.suspended_ms is not None and not given.disabled:
+                raise _suspended()
+            changes["disabled"] = given.disabled
+        if given.expires_at is not UNSET:
+            changes["expires_ms"] = read_expiry(given.expires_at, _now_ms())
+        if grant_from(key.grant) != key.grant:
+            changes["grant"] = grant_from
+        if changes:
+            _, key = await update_key(registry.database, key.id, changes, user_id=owner.user_id)
         await registry.reload()
         await self._tell(send, key)
 

@@ -63,7 +63,7 @@ class OwnUser:
         user = session.user
         if changes:
             kept = session_digest(registry.secret, session.token)
-            user = await update_user(registry.database, user.id, changes, but=kept)
+            _, user = await update_user(registry.database, user.id, changes, but=kept)
             await registry.reload()
         await respond_unstored(send, encode(await told_user(registry, user)))
 

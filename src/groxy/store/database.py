@@ -233,6 +233,11 @@ def chunks(items: Sequence[T], size: int = CHUNK_ROWS) -> Iterator[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
+def settled(value: object, before: object) -> object:
+    """Return a value that may be given as a function from the one that is there."""
+    return value(before) if callable(value) else value
+
+
 def storable(text: str, length: int) -> str:
     """Return `text` as both databases can hold it: no NUL, no half characters, not too long."""
     whole = text.replace("\0", "").encode(errors="replace").decode()

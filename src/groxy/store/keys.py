@@ -21,7 +21,7 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.grants import ANY_KEY, KeyGrant
 from groxy.core.ids import new_id
 from groxy.store import tables
-from groxy.store.database import BULK_TIMEOUT_S, Database, bump, storable
+from groxy.store.database import BULK_TIMEOUT_S, Database, bump, settled, storable
 from groxy.store.ledger import recount_spends
 from groxy.store.news import read_rows_since
 from groxy.store.secrets import InstallationSecret
@@ -132,20 +132,24 @@ async def create_key(  # noqa: PLR0913 - each is a field of its own
 
 async def update_key(
     database: Database, key_id: str, changes: Mapping[str, object], *, user_id: str | None = None
-) -> StoredKey:
+) -> tuple[StoredKey, StoredKey]:
     """Change `name`, `grant`, `expires_ms`, `disabled` (by its owner) or `suspended` (by the
-    operator; both bool) of a key; return it as it is then.
+    operator; both bool) of a key; return it as it was and as it is then.
 
-    Raises NOT_FOUND for one that is not in force, and BAD_REQUEST for any other field or a value of
+    `grant` may be a function from the one that it has: nobody changes it in between. Raises
+    NOT_FOUND for one that is not in force, and BAD_REQUEST for any other field or a value of
     another type.
     """
-    values = _values(changes)
     async with database.transaction() as connection:
-        values["revision"] = await bump(connection, KEYS)
+        revision = await bump(connection, KEYS)
+        before = await _read(connection, key_id, user_id)
+        if "grant" in changes:
+            changes = {**changes, "grant": settled(changes["grant"], before.grant)}
+        values = _values(changes) | {"revision": revision}
         if "terms" in values:
             today = datetime.fromtimestamp(_now_ms() / 1000, UTC).date()
             await recount_spends(connection, key_id, today)
-        return await _change(connection, key_id, user_id, values)
+        return before, await _change(connection, key_id, user_id, values)
 
 
 def by_operator(*, disabled: bool) -> dict[str, object]:

@@ -17,7 +17,7 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.grants import PlanGrant
 from groxy.core.ids import new_id
 from groxy.store import tables
-from groxy.store.database import Database, bump, storable
+from groxy.store.database import Database, bump, settled, storable
 
 PLANS = "plans"
 """The revision name of this table."""
@@ -73,23 +73,26 @@ async def create_plan(
 
 async def update_plan(
     database: Database, plan_id: str, changes: Mapping[str, object]
-) -> StoredPlan:
-    """Change `name`, `grant` or `is_default` of a plan; return it as it is then.
+) -> tuple[StoredPlan, StoredPlan]:
+    """Change `name`, `grant` or `is_default` of a plan; return it as it was and as it is then.
 
-    Raises NOT_FOUND (`plan_not_found`), CONFLICT (`plan_name_taken`), and BAD_REQUEST for any other
-    field or a value of another type.
+    `grant` may be a function from the one that it has: nobody changes it in between. Raises
+    NOT_FOUND (`plan_not_found`), CONFLICT (`plan_name_taken`), and BAD_REQUEST for any other field
+    or a value of another type.
     """
-    values = _values(changes)
     async with database.transaction() as connection:
         revision = await bump(connection, PLANS)
         before = await _read(connection, plan_id)
+        if "grant" in changes:
+            changes = {**changes, "grant": settled(changes["grant"], before.grant)}
+        values = _values(changes)
         if "name" in values and values["name"] != before.name:
             await _refuse_taken(connection, values["name"])
         if values.get("is_default"):
             await _clear_default(connection, revision)
         change = sa.update(tables.plans).where(_plans.id == plan_id)
         await connection.execute(change.values(**values, revision=revision))
-        return await _read(connection, plan_id)
+        return before, await _read(connection, plan_id)
 
 
 async def delete_plan(database: Database, plan_id: str) -> None:

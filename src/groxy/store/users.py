@@ -21,7 +21,7 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.grants import NO_USER, UserGrant
 from groxy.core.ids import new_id
 from groxy.store import tables
-from groxy.store.database import BULK_TIMEOUT_S, Database, bump, lock, storable
+from groxy.store.database import BULK_TIMEOUT_S, Database, bump, lock, settled, storable
 from groxy.store.news import read_rows_since
 from groxy.store.passwords import fits, hash_password, is_outdated
 from groxy.store.plans import PLANS, no_such_plan
@@ -117,29 +117,34 @@ async def create_user(  # noqa: PLR0913 - each is a field of its own
 
 async def update_user(
     database: Database, user_id: str, changes: Mapping[str, object], *, but: bytes | None = None
-) -> User:
+) -> tuple[User, User]:
     """Change `name`, `email`, `role`, `plan_id`, `status`, `grant` or `password` of a user.
 
-    A new password, and disabling, end every session of the user but the one with the digest `but`.
-    An empty password takes it away. Raises NOT_FOUND (`user_not_found`), and what `create_user`
-    raises, also for any other field and for a value of another type.
+    Returns them as they were and as they are then. `grant` may be a function from the one that they
+    have: nobody changes it in between. A new password, and disabling, end every session of the user
+    but the one with the digest `but`. An empty password takes it away. Raises NOT_FOUND
+    (`user_not_found`), and what `create_user` raises, also for any other field and for a value of
+    another type.
     """
     password = changes.get("password")
-    values = _values({name: value for name, value in changes.items() if name != "password"})
+    fields = {name: value for name, value in changes.items() if name not in ("password", "grant")}
+    values = _values(fields)
     if "password" in changes:
         if not isinstance(password, str):
             raise _not_so("password")
         values["password"] = await hash_password(password) if password else ""
     async with database.transaction() as connection:
         revision = await bump(connection, USERS)
-        await _read(connection, user_id)
+        before = await _read(connection, user_id)
+        if "grant" in changes:
+            values |= _values({"grant": settled(changes["grant"], before.grant)})
         await _refuse_unfit(connection, values, of=user_id)
         change = sa.update(tables.users).where(_users.id == user_id)
         await connection.execute(change.values(**values, revision=revision))
         if "password" in values or values.get("status") == UserStatus.DISABLED.value:
             end = sa.delete(tables.sessions).where(_sessions.user_id == user_id)
             await connection.execute(end if but is None else end.where(_sessions.digest != but))
-        return await _read(connection, user_id)
+        return before, await _read(connection, user_id)
 
 
 async def find_user(database: Database, user_id: str) -> User:
