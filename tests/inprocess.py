@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +48,10 @@ async def application(folder: Path, **flags: object) -> AsyncIterator[Applicatio
         yield app
 
 
+async def nothing_happens() -> None:
+    """Return at once."""
+
+
 async def ask(
     app: Any,
     method: str,
@@ -57,8 +61,12 @@ async def ask(
     key: str | None = KEY,
     headers: Mapping[str, str] | None = None,
     query: str = "",
+    meanwhile: Callable[[], Awaitable[object]] = nothing_happens,
 ) -> Answer:
-    """Send one request and return the whole response."""
+    """Send one request and return the whole response.
+
+    The body comes only after what happens `meanwhile`.
+    """
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     sent = {"host": "testserver", "content-length": str(len(content)), **(headers or {})}
     if key is not None:
@@ -77,6 +85,7 @@ async def ask(
     async def receive() -> dict[str, Any]:
         if not bodies:
             await asyncio.Event().wait()  # this client never leaves
+        await meanwhile()
         return bodies.pop()
 
     async def send(message: Mapping[str, Any]) -> None:

@@ -33,9 +33,11 @@ class Household:
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
         query: str = "",
+        **more: Any,
     ) -> Answer:
+        given = dict(headers or {})
         return await ask(
-            self.app, method, path, body=body, key=key, headers=dict(headers or {}), query=query
+            self.app, method, path, body=body, key=key, headers=given, query=query, **more
         )
 
     async def session(self, user: User) -> str:

@@ -1,8 +1,10 @@
 import pytest
 
 from groxy.api.attempts import OF_ADDRESS, OF_EMAIL
+from groxy.store.keys import KeyRole, create_key, keys_of, revoke_key
+from groxy.store.ledger import balances_of, user_side
 from groxy.store.sessions import session_user
-from groxy.store.users import UserStatus, update_user
+from groxy.store.users import UserStatus, find_user, update_user
 from tests.api.household import PASSWORD, cookie, household
 
 
@@ -176,3 +178,107 @@ async def test_a_session_is_over_when_its_user_is_disabled(house):
 
     assert found is None
     assert (answer.status, answer.error["code"]) == (401, "invalid_session")
+
+
+# --------------------------------------------------------------------------- in the very moment
+
+
+async def test_a_login_with_the_old_password_fails_when_it_changes_in_the_same_moment(
+    house, monkeypatch
+):
+    async def changed(database, now_ms):
+        await update_user(database, house.ada.id, {"password": "quite another one"})
+
+    monkeypatch.setattr("groxy.api.auth.purge_sessions", changed)
+    answer = await house.login("ada@example.com")
+
+    assert (answer.status, answer.error["code"]) == (401, "login_failed")
+
+
+# --------------------------------------------------------------------------- bodies that come late
+
+
+CHAT = {"model": "grok-4.3", "messages": [{"role": "user", "content": "Hello"}]}
+FORM = {"content-type": "multipart/form-data; boundary=x"}
+FILE = (
+    b'--x\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\n\r\nhello\r\n'
+    b'--x\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nassistants\r\n--x--\r\n'
+)
+
+
+@pytest.fixture
+def _slow_at_once(monkeypatch):
+    monkeypatch.setattr("groxy.wire.asgi.SLOW_BODY_S", 0.0)
+
+
+@pytest.mark.usefixtures("_slow_at_once")
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/keys", {"name": "back door"}),
+        ("PATCH", "/v1/user", {"email": "eve@example.com"}),
+    ],
+)
+async def test_a_session_that_ends_before_the_body_is_there_changes_nothing(
+    house, method, path, body
+):
+    stolen = await house.session(house.ada)
+
+    async def thrown_out():
+        await update_user(house.app.database, house.ada.id, {"password": "quite another one"})
+
+    answer = await house.ask(method, path, body, key=stolen, meanwhile=thrown_out)
+
+    assert (answer.status, answer.error["code"]) == (401, "invalid_session")
+    assert (await find_user(house.app.database, house.ada.id)).email == "ada@example.com"
+    assert await keys_of(house.app.database, house.ada.id) == []
+
+
+@pytest.mark.usefixtures("_slow_at_once")
+@pytest.mark.parametrize(
+    ("path", "body", "headers"),
+    [
+        ("/v1/chat/completions", CHAT, {}),
+        ("/v1/messages", {**CHAT, "max_tokens": 9}, {}),
+        ("/v1/responses", {"model": "grok-4.3", "input": "Hello"}, {}),
+        ("/v1/images/generations", {"model": "grok-imagine-image", "prompt": "a cat"}, {}),
+        ("/v1/files", FILE, FORM),
+        ("/v1/quote", CHAT, {"idempotency-key": "once"}),
+        ("/v1/chat/completions", CHAT, {"idempotency-key": "once"}),
+    ],
+)
+async def test_a_key_that_is_revoked_before_the_body_is_there_gets_nothing(
+    house, path, body, headers
+):
+    secret, key = await house.key("")
+
+    async def revoked():
+        await revoke_key(house.app.database, key.id)
+        await house.app.loader.load_changes()
+
+    early = await house.ask("POST", path, body, key=secret, headers=headers)
+    late = await house.ask(
+        "POST", path, body, key=secret, headers={**headers, "x": "y"}, meanwhile=revoked
+    )
+
+    assert (early.status, late.status) == (200, 401)
+
+
+@pytest.mark.usefixtures("_slow_at_once")
+async def test_an_operators_key_that_is_revoked_before_the_body_is_there_gives_nothing(house):
+    secret, key = await create_key(
+        house.app.database, house.app.secret, name="op", role=KeyRole.OPERATOR
+    )
+    await house.app.loader.load_changes()
+    path = f"/admin/api/users/{house.bob.id}/credits"
+
+    async def revoked():
+        await revoke_key(house.app.database, key.id)
+        await house.app.loader.load_changes()
+
+    gift = {"usd": "5000", "reason": "x"}
+    answer = await house.ask("POST", path, gift, key=secret, meanwhile=revoked)
+    side = user_side(house.bob.id)
+
+    assert answer.status == 401
+    assert (await balances_of(house.app.database, [side]))[side][0] == 0

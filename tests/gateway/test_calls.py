@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 
+from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.money import TICKS_PER_USD
 from groxy.gateway.calls import OpenCalls
 from groxy.gateway.vigil import Vigil
@@ -28,27 +29,46 @@ class Watched:
 
 
 def test_only_calls_of_keys_that_are_no_more_end():
-    calls, one, other = OpenCalls(), Watched(), Watched()
+    in_force = {"key_1", "key_2"}
+    calls, one, other = OpenCalls(in_force.__contains__), Watched(), Watched()
     calls.enter("key_1", one.vigil)
     calls.enter("key_2", other.vigil)
+    in_force.remove("key_1")
 
-    ended = calls.end(lambda key_id: key_id == "key_2")
+    ended = calls.end()
 
     assert (ended, one.ended, other.ended) == (1, ["key_ended"], [])
 
 
 def test_calls_that_are_over_are_forgotten():
-    calls, one = OpenCalls(), Watched()
+    in_force = {"key_1"}
+    calls, one = OpenCalls(in_force.__contains__), Watched()
     calls.enter("key_1", one.vigil)
     calls.leave("key_1", one.vigil)
+    in_force.clear()
 
-    assert calls.end(lambda key_id: False) == 0
+    assert calls.end() == 0
     assert one.ended == []
 
 
+def test_a_call_of_a_key_that_is_no_more_does_not_begin():
+    calls, one = OpenCalls(lambda key_id: False), Watched()
+
+    with pytest.raises(GroxyError) as caught:
+        calls.enter("key_1", one.vigil)
+    assert (caught.value.kind, caught.value.code) == (ErrorKind.BAD_KEY, "key_ended")
+    assert calls.end() == 0
+
+
 async def asked_and_ended(stage, *, stream):
-    loop = asyncio.get_running_loop()
-    loop.call_later(0.1, stage.gateway.open_calls.end, lambda key_id: False)
+    in_force = {"key_1"}
+    calls = stage.gateway.open_calls = OpenCalls(lambda key_id: bool(in_force))
+
+    def end():
+        in_force.clear()
+        calls.end()
+
+    asyncio.get_running_loop().call_later(0.1, end)
     async with asyncio.timeout(3):
         await stage.ask(stream=stream)
 

@@ -3,19 +3,30 @@ import time
 import pytest
 import sqlalchemy as sa
 
+from groxy.core.errors import GroxyError
 from groxy.store import tables
 from groxy.store.secrets import InstallationSecret
 from groxy.store.sessions import (
     close_session,
     close_sessions_of,
+    log_in,
     open_session,
     purge_sessions,
+    session_digest,
     session_user,
+    while_logged_in,
 )
-from groxy.store.users import create_user
+from groxy.store.users import (
+    UserStatus,
+    check_password,
+    create_user,
+    find_user,
+    update_user,
+)
 
 SECRET = InstallationSecret(b"s" * 32)
 MINUTE_MS = 60_000
+PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
@@ -34,6 +45,73 @@ async def test_a_session_is_its_users_and_each_is_another(database, user):
     assert first.startswith("ses_")
     assert await session_user(database, SECRET, first) == user
     assert await session_user(database, SECRET, second) == user
+
+
+@pytest.fixture
+async def checked(database):
+    await create_user(database, name="eve", email="eve@x.y", password=PASSWORD)
+    found = await check_password(database, "eve@x.y", PASSWORD)
+    assert found is not None
+    return found
+
+
+async def logged_in(database, checked):
+    """Return a token, and what it is known by."""
+    token = await log_in(database, SECRET, checked, ttl_ms=MINUTE_MS)
+    assert token is not None
+    digest = session_digest(SECRET, token)
+    assert digest is not None
+    return token, digest
+
+
+CHANGES = [{"password": "another password"}, {"password": ""}, {"status": UserStatus.DISABLED}]
+
+
+async def test_who_gave_the_right_password_is_logged_in(database, checked):
+    token, _ = await logged_in(database, checked)
+
+    assert await session_user(database, SECRET, token) == checked.user
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_password_that_was_right_logs_nobody_in_after_a_change(database, checked, change):
+    await update_user(database, checked.user.id, change)
+
+    assert await log_in(database, SECRET, checked, ttl_ms=MINUTE_MS) is None
+    await update_user(database, checked.user.id, {"status": UserStatus.ACTIVE})
+    assert await rows(database) == []
+
+
+async def test_who_is_logged_in_changes_their_password(database, checked):
+    token, own = await logged_in(database, checked)
+    guard = while_logged_in(own, checked)
+    change = {"password": "another password"}
+    await update_user(database, checked.user.id, change, but=own, guard=guard)
+
+    assert await check_password(database, "eve@x.y", "another password") is not None
+    assert await session_user(database, SECRET, token) is not None
+
+
+@pytest.mark.parametrize("change", CHANGES[:2])
+async def test_a_password_that_was_right_changes_nothing_after_another_change(
+    database, checked, change
+):
+    _, own = await logged_in(database, checked)
+    await update_user(database, checked.user.id, change, but=own)
+
+    for guard, code in [
+        (while_logged_in(own, checked), "wrong_password"),
+        (while_logged_in(b"x" * 32, checked), "invalid_session"),
+    ]:
+        with pytest.raises(GroxyError) as caught:
+            await update_user(database, checked.user.id, {"name": "thief"}, guard=guard)
+        assert caught.value.code == code
+    assert (await find_user(database, checked.user.id)).name == "eve"
+
+
+async def rows(database):
+    async with database.transaction() as connection:
+        return (await connection.execute(sa.select(tables.sessions))).all()
 
 
 async def test_a_token_is_not_stored(database, user):

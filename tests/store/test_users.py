@@ -35,6 +35,13 @@ async def error_of(call):
     return caught.value
 
 
+async def who(database, email, password):
+    """Return the user whose address and password these are."""
+    checked = await check_password(database, email, password)
+    assert checked is not None
+    return checked.user
+
+
 async def stored_password(database):
     async with database.transaction() as connection:
         return await connection.scalar(sa.select(tables.users.c.password))
@@ -180,7 +187,7 @@ async def test_a_password_opens_the_door_to_its_user_alone(database):
     await create_user(database, name="bob", email="bob@x.y")
 
     assert user.has_password
-    assert await check_password(database, "ADA@x.y ", PASSWORD) == user
+    assert await who(database, "ADA@x.y ", PASSWORD) == user
     for email, password in (
         ("ada@x.y", PASSWORD + " "),
         ("ada@x.y", PASSWORD.upper()),
@@ -255,11 +262,11 @@ async def test_a_hash_of_before_is_renewed_at_the_next_login(database, monkeypat
 
     assert await check_password(database, "ada@x.y", "wrong") is None
     assert await stored_password(database) == before
-    assert await check_password(database, "ada@x.y", PASSWORD) == user
+    assert await who(database, "ada@x.y", PASSWORD) == user
     after = await stored_password(database)
     assert after != before
     assert not passwords.is_outdated(after)
-    assert await check_password(database, "ada@x.y", PASSWORD) == user
+    assert await who(database, "ada@x.y", PASSWORD) == user
 
 
 async def test_a_password_of_before_that_would_be_too_short_now_still_opens(database, monkeypatch):
@@ -271,7 +278,7 @@ async def test_a_password_of_before_that_would_be_too_short_now_still_opens(data
     user = await create_user(database, name="ada", email="ada@x.y", password="short")
     monkeypatch.undo()
 
-    assert await check_password(database, "ada@x.y", "short") == user
+    assert await who(database, "ada@x.y", "short") == user
 
 
 # ------------------------------------------------------------------------------------ sessions

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.wire.asgi import AsgiClient, Message, header, read_body, respond
+from groxy.wire.asgi import ASK_AGAIN, AsgiClient, Message, Scope, header, read_body, respond
 
 LIMIT = 10
 DISCONNECT = {"type": "http.disconnect"}
@@ -44,6 +44,34 @@ async def _refusal(client: _Client, *headers: tuple[bytes, bytes]) -> GroxyError
     with pytest.raises(GroxyError) as caught:
         await _body(client, *headers)
     return caught.value
+
+
+async def _body_of_somebody(client: _Client, asked: list[str]) -> bytes:
+    async def again(scope: Scope) -> None:
+        asked.append(scope["path"])
+        if len(asked) > 1:
+            raise GroxyError(ErrorKind.BAD_KEY, "Not any more.")
+
+    scope = {**_scope(), "path": "/v1/models", ASK_AGAIN: again}
+    return await read_body(scope, client.receive, limit=LIMIT)
+
+
+async def test_who_is_slow_to_send_a_body_is_asked_again_who_they_are(monkeypatch):
+    monkeypatch.setattr("groxy.wire.asgi.SLOW_BODY_S", 0.0)
+    asked: list[str] = []
+
+    assert await _body_of_somebody(_Client(_piece(b"a", more=True), _piece(b"b")), asked) == b"ab"
+    with pytest.raises(GroxyError) as caught:
+        await _body_of_somebody(_Client(_piece(b"a")), asked)
+    assert (asked, caught.value.kind) == (["/v1/models"] * 2, ErrorKind.BAD_KEY)
+
+
+async def test_who_sends_a_body_at_once_is_not_asked_again(monkeypatch):
+    monkeypatch.setattr("groxy.wire.asgi.SLOW_BODY_S", 60.0)
+    asked: list[str] = []
+
+    assert await _body_of_somebody(_Client(_piece(b"a")), asked) == b"a"
+    assert asked == []
 
 
 def test_a_header_is_found_by_its_lower_case_name():

@@ -8,6 +8,7 @@ a command of this very process: see `vouch`.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated
 from urllib.parse import unquote_plus
 
@@ -16,10 +17,10 @@ from starlette.requests import Request
 
 from groxy.admin.desk import Desk
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.policy.sessions import keys_in_headers, no_session, presented_session
-from groxy.store.sessions import session_user
+from groxy.policy.sessions import keys_in_headers, presented_session
+from groxy.store.sessions import no_session, session_user
 from groxy.store.users import UserRole
-from groxy.wire.asgi import AsgiApp, Receive, Scope, Send
+from groxy.wire.asgi import ASK_AGAIN, AsgiApp, Receive, Scope, Send
 
 _IN_SCOPE = "groxy.operator"
 _QUERY_KEY = "app_key"
@@ -72,6 +73,7 @@ class Access:
             scope[_IN_SCOPE] = replace(COMMAND_LINE, request_id=request_id)
         else:
             scope[_IN_SCOPE] = await self._who(scope, in_query)
+            scope[ASK_AGAIN] = partial(self._who, in_query=in_query)
         await self._app(scope, receive, send)
 
     async def _who(self, scope: Scope, in_query: list[str]) -> Operator:

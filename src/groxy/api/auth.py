@@ -18,7 +18,7 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.moments import moment_text
 from groxy.observe.logs import get_logger
 from groxy.policy.sessions import COOKIE, TTL_MS, presented_session, refuse_other_sites
-from groxy.store.sessions import close_session, open_session, purge_sessions
+from groxy.store.sessions import close_session, log_in, purge_sessions
 from groxy.store.users import check_password
 from groxy.wire.asgi import Receive, Scope, Send
 from groxy.wire.json import encode
@@ -46,20 +46,21 @@ class Auth:
         refuse_other_sites(scope, registry.app_url(), unknown_is_ours=True)
         given = await _LOGIN.read(scope, receive)
         await claim_attempt(registry, scope, given.email)
-        user = await check_password(registry.database, given.email, given.password)
+        checked = await check_password(registry.database, given.email, given.password)
+        token, now_ms = None, time.time_ns() // 1_000_000
+        if checked is not None:
+            await purge_sessions(registry.database, now_ms)
+            token = await log_in(registry.database, registry.secret, checked, ttl_ms=TTL_MS)
         request = scope["groxy.request_id"]
-        if user is None:
+        if checked is None or token is None:
             self._log.info("login refused", request=request)
             message = "E-mail or password is wrong, or the user cannot log in."
             raise GroxyError(ErrorKind.BAD_KEY, message, code="login_failed")
-        now_ms = time.time_ns() // 1_000_000
-        await purge_sessions(registry.database, now_ms)
-        token = await open_session(registry.database, registry.secret, user.id, ttl_ms=TTL_MS)
-        self._log.info("logged in", user=user.id, request=request)
+        self._log.info("logged in", user=checked.user.id, request=request)
         body = {
             "token": token,
             "expires_at": moment_text(now_ms + TTL_MS),
-            "user": await told_user(registry, user),
+            "user": await told_user(registry, checked.user),
         }
         cookie = self._cookie(scope, token, TTL_MS // 1000)
         await respond_unstored(send, encode(body), [cookie])

@@ -5,6 +5,7 @@ ever held, and reading stops with the first byte beyond one. Must not know what 
 believe what a file says of itself.
 """
 
+import time
 from dataclasses import dataclass, field
 
 import msgspec
@@ -12,7 +13,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.wire.asgi import BODY_IS_READ, Receive, Scope, header
+from groxy.wire.asgi import BODY_IS_READ, Receive, Scope, ask_again, header
 
 _MAX_FIELD_BYTES = 1024 * 1024
 """Of a field that is no file: a prompt at most."""
@@ -88,6 +89,7 @@ async def read_form(
     if declared is not None and declared.isdecimal() and int(declared[:19]) > max_total_bytes:
         raise _too_large("The form", max_total_bytes)
     reader = _FormReader(_boundary(scope), bounds)
+    began = time.monotonic()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -97,6 +99,7 @@ async def read_form(
             scope[BODY_IS_READ] = True
         reader.feed(message.get("body", b""))
         if is_last:
+            await ask_again(scope, began)
             return reader.close()
 
 

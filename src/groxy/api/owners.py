@@ -11,14 +11,14 @@ from groxy.api.text import identify
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.grants import NO_PLAN, PlanGrant
 from groxy.policy.keys import Keyring
-from groxy.policy.sessions import no_session, presented_session
+from groxy.policy.sessions import presented_session
 from groxy.state.gates import Claim, Verdict
 from groxy.store.database import Database
 from groxy.store.plans import StoredPlan, list_plans
 from groxy.store.secrets import InstallationSecret
-from groxy.store.sessions import session_user
+from groxy.store.sessions import no_session, session_user
 from groxy.store.users import User
-from groxy.wire.asgi import Scope
+from groxy.wire.asgi import ASK_AGAIN, Scope
 
 
 async def nothing_to_load() -> None:
@@ -41,6 +41,7 @@ class Registry:
 
     async def session(self, scope: Scope) -> "Session":
         """Return who is logged in; raise BAD_KEY, or FORBIDDEN (`csrf_refused`)."""
+        scope[ASK_AGAIN] = self.session
         token = presented_session(scope, self.app_url())
         if token is None:
             message = (
@@ -51,7 +52,7 @@ class Registry:
         user = await session_user(self.database, self.secret, token)
         if user is None:
             raise no_session()
-        return Session(user=user, token=token)
+        return Session(user=user, digest=self.secret.digest(token))
 
     async def owner(self, scope: Scope) -> "Owner":
         """Return for whom keys are looked at and changed.
@@ -62,8 +63,10 @@ class Registry:
             user = (await self.session(scope)).user
             plan = await self.plan_of(user)
             grant = NO_PLAN.grant if plan is None else plan.grant
+            scope[ASK_AGAIN] = self.owner
             return Owner(user_id=user.id, plan=grant, is_session=True)
         caller = identify(self.keyring, scope)
+        scope[ASK_AGAIN] = self.owner
         if not caller.grant.is_provisioning:
             message = "This needs a provisioning key, or somebody who is logged in."
             raise GroxyError(ErrorKind.FORBIDDEN, message, code="key_scope")
@@ -81,7 +84,8 @@ class Session:
     """Somebody who is logged in."""
 
     user: User
-    token: str
+    digest: bytes
+    """What the session's token is known by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

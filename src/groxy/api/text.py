@@ -1,5 +1,6 @@
 """Endpoints that produce text. The path names the dialect; everything else is the gateway's."""
 
+from functools import partial
 from typing import Protocol
 
 from groxy.api.attachments import Attachments
@@ -10,7 +11,7 @@ from groxy.gateway import Call, Gateway
 from groxy.policy.access import check_access, client_address
 from groxy.policy.keys import Caller, Keyring
 from groxy.routing.model import Capability
-from groxy.wire.asgi import AsgiClient, Receive, Scope, Send, header, read_body
+from groxy.wire.asgi import ASK_AGAIN, AsgiClient, Receive, Scope, Send, header, read_body
 
 RECORDING = "groxy.recording"
 """In a scope: what the reply is recorded in; see `api.idempotency`."""
@@ -23,6 +24,7 @@ _MAX_HINT_CHARS = 256
 
 def identify(keyring: Keyring, scope: Scope) -> Caller:
     """Return who asks, and may ask here; raise BAD_KEY, or FORBIDDEN (`policy.access`)."""
+    scope[ASK_AGAIN] = partial(_identify_again, keyring)
     authorization = x_api_key = None
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -33,6 +35,10 @@ def identify(keyring: Keyring, scope: Scope) -> Caller:
     address = _address_of(keyring, scope) if caller.grant.ips else None
     check_access(caller, scope.get("path", ""), address)
     return caller
+
+
+async def _identify_again(keyring: Keyring, scope: Scope) -> None:
+    identify(keyring, scope)
 
 
 def _only(before: str | None, name: bytes, value: bytes) -> str:

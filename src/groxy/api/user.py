@@ -17,8 +17,8 @@ from groxy.core.amounts import usd_text
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.moments import moment_text
 from groxy.store.ledger import balances_of, user_side
-from groxy.store.sessions import session_digest
-from groxy.store.users import User, check_password, update_user
+from groxy.store.sessions import while_logged_in, wrong_password
+from groxy.store.users import Checked, User, check_password, update_user
 from groxy.wire.asgi import Receive, Scope, Send
 from groxy.wire.json import encode
 
@@ -58,19 +58,21 @@ class OwnUser:
         if given.email is not UNSET:
             # It tells whether another user has the address: nobody shall try a list of them.
             await claim_attempt(registry, scope, session.user.id)
+        checked = None
         if given.password is not UNSET:
-            await self._check_old(scope, session, given)
+            checked = await self._checked_old(scope, session, given)
         user = session.user
         if changes:
-            kept = session_digest(registry.secret, session.token)
-            _, user = await update_user(registry.database, user.id, changes, but=kept)
+            own = session.digest
+            guard = while_logged_in(own, checked)
+            _, user = await update_user(registry.database, user.id, changes, but=own, guard=guard)
             await registry.reload()
         await respond_unstored(send, encode(await told_user(registry, user)))
 
-    async def _check_old(self, scope: Scope, session: Session, given: _Change) -> None:
-        """Raise unless the old password is there and right: whoever found a session has not got it.
+    async def _checked_old(self, scope: Scope, session: Session, given: _Change) -> Checked:
+        """Return the old password; raise unless it is there and right.
 
-        Attempts count as those to log in do.
+        Whoever found a session has not got it. Attempts count as those to log in do.
         """
         if not given.password:
             message = "`password` must not be empty."
@@ -80,11 +82,10 @@ class OwnUser:
             raise GroxyError(ErrorKind.BAD_REQUEST, message, param="old_password")
         email = session.user.email or ""
         await claim_attempt(self._registry, scope, email or session.user.id)
-        if await check_password(self._registry.database, email, given.old_password) is None:
-            message = "`old_password` is not the password that the user has."
-            raise GroxyError(
-                ErrorKind.FORBIDDEN, message, param="old_password", code="wrong_password"
-            )
+        checked = await check_password(self._registry.database, email, given.old_password)
+        if checked is None or checked.user.id != session.user.id:
+            raise wrong_password()
+        return checked
 
 
 async def told_user(registry: Registry, user: User) -> dict[str, Any]:

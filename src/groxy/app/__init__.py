@@ -40,6 +40,7 @@ from groxy.dialects.chat import DIALECT as CHAT
 from groxy.dialects.messages import DIALECT as MESSAGES
 from groxy.dialects.responses import DIALECT as RESPONSES
 from groxy.gateway import Gateway
+from groxy.gateway.calls import OpenCalls
 from groxy.gateway.deferred import DeferredReplies
 from groxy.gateway.hedging import Hedger
 from groxy.gateway.memory import Memory
@@ -338,6 +339,7 @@ def _loader_of(
         operators=Keyring(secret.digest, grace_s=grace_s),
     )
     live.on_keys = loader.forget_keys
+    gateway.open_calls = OpenCalls(loader.callers.is_in_force)
     return loader
 
 

@@ -109,7 +109,7 @@ class Loader:
         self.operators.replace_lasting(_set_keys(operator, "settings-admin", digest))
         proxies = self.live.settings.server.trusted_proxies
         self.callers.trusted_proxies = tuple(ip_network(proxy) for proxy in proxies)
-        ended = self.live.means.open_calls.end(self.callers.is_in_force)
+        ended = self.live.means.open_calls.end()
         if ended:
             self._log.info("calls of keys that are no more were ended", calls=ended)
 

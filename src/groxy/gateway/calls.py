@@ -16,11 +16,17 @@ ENDED = "key_ended"
 class OpenCalls:
     """Calls of this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_in_force: Callable[[str], bool] = lambda key_id: True) -> None:
+        self._is_in_force = is_in_force
         self._by_key: dict[str, set[Vigil]] = {}
 
     def enter(self, key_id: str, vigil: Vigil) -> None:
-        """Count a call as one of a key, until `leave`."""
+        """Count a call as one of a key, until `leave`; raise BAD_KEY if the key is none any more.
+
+        It may have had to wait since it was looked at, for a place or for what it can cost.
+        """
+        if not self._is_in_force(key_id):
+            raise _ended()
         self._by_key.setdefault(key_id, set()).add(vigil)
 
     def leave(self, key_id: str, vigil: Vigil) -> None:
@@ -30,11 +36,11 @@ class OpenCalls:
         if not calls:
             del self._by_key[key_id]
 
-    def end(self, is_in_force: Callable[[str], bool]) -> int:
+    def end(self) -> int:
         """End the calls of keys that are not in force; return how many that are."""
         ended = 0
         for key_id, calls in self._by_key.items():
-            if not is_in_force(key_id):
+            if not self._is_in_force(key_id):
                 for vigil in calls:
                     vigil.end(_ended())
                     ended += 1

@@ -100,6 +100,7 @@ class Keyring:
         self._clock = clock
         self._wall_clock_ns = wall_clock_ns
         self._lasting: dict[bytes, Caller] = {}
+        self._lasting_ids: set[str] = set()
         self._stored: dict[bytes, KnownKey] = {}
         self._by_id: dict[str, KnownKey] = {}
         self._doubted_from = math.inf
@@ -118,6 +119,7 @@ class Keyring:
     def replace_lasting(self, keys: Iterable[KnownKey], *, is_open: bool | None = None) -> None:
         """Make `keys` the only ones that the database does not have."""
         self._lasting = {key.digest: key.caller for key in keys}
+        self._lasting_ids = {caller.key_id for caller in self._lasting.values()}
         if is_open is not None:
             self._is_open = is_open
 
@@ -165,7 +167,7 @@ class Keyring:
             return not (known.is_disabled or known.is_suspended or known.is_barred)
         if self._is_open and key_id == ANYONE.key_id:
             return True
-        return any(one.key_id == key_id for one in self._lasting.values())
+        return key_id in self._lasting_ids
 
     def confirm(self, now: float) -> None:
         """Note that at `now`, by the clock, the keys were those of the database."""

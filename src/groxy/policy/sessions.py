@@ -79,12 +79,6 @@ def refuse_other_sites(scope: Scope, own_url: str = "", *, unknown_is_ours: bool
     raise GroxyError(ErrorKind.FORBIDDEN, message, code="csrf_refused")
 
 
-def no_session() -> GroxyError:
-    """Return the error for a session that is over, or never was."""
-    message = "The session is over. Log in again at POST /v1/auth/login."
-    return GroxyError(ErrorKind.BAD_KEY, message, code="invalid_session")
-
-
 def _cookies(scope: Scope) -> Iterator[str]:
     for name, value in scope["headers"]:
         if name != b"cookie":

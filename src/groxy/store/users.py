@@ -7,9 +7,9 @@ disabled, because the books name them for ever.
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -72,6 +72,18 @@ class User:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """Who gave the right password, and the hash that it was right for."""
+
+    user: User
+    hashed: str = field(repr=False)
+
+
+Guard = Callable[[AsyncConnection], Awaitable[None]]
+"""What may stop a change with an error, when nobody else can change users any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserNews:
     """Users that changed."""
 
@@ -116,15 +128,20 @@ async def create_user(  # noqa: PLR0913 - each is a field of its own
 
 
 async def update_user(
-    database: Database, user_id: str, changes: Mapping[str, object], *, but: bytes | None = None
+    database: Database,
+    user_id: str,
+    changes: Mapping[str, object],
+    *,
+    but: bytes | None = None,
+    guard: Guard | None = None,
 ) -> tuple[User, User]:
     """Change `name`, `email`, `role`, `plan_id`, `status`, `grant` or `password` of a user.
 
     Returns them as they were and as they are then. `grant` may be a function from the one that they
     have: nobody changes it in between. A new password, and disabling, end every session of the user
-    but the one with the digest `but`. An empty password takes it away. Raises NOT_FOUND
-    (`user_not_found`), and what `create_user` raises, also for any other field and for a value of
-    another type.
+    but the one with the digest `but`. An empty password takes it away. `guard` may raise what stops
+    the change. Raises NOT_FOUND (`user_not_found`), and what `create_user` raises, also for any
+    other field and for a value of another type.
     """
     password = changes.get("password")
     fields = {name: value for name, value in changes.items() if name not in ("password", "grant")}
@@ -136,6 +153,8 @@ async def update_user(
     async with database.transaction() as connection:
         revision = await bump(connection, USERS)
         before = await _read(connection, user_id)
+        if guard is not None:
+            await guard(connection)
         if "grant" in changes:
             values |= _values({"grant": settled(changes["grant"], before.grant)})
         await _refuse_unfit(connection, values, of=user_id)
@@ -176,7 +195,7 @@ async def list_users(
         return [user_of(row) for row in rows.mappings()]
 
 
-async def check_password(database: Database, email: str, password: str) -> User | None:
+async def check_password(database: Database, email: str, password: str) -> Checked | None:
     """Return whose address and password these are; None for a wrong one, or a disabled user.
 
     It takes as long for an address that nobody has.
@@ -189,11 +208,11 @@ async def check_password(database: Database, email: str, password: str) -> User 
         return None
     if is_outdated(hashed):
         with suppress(GroxyError):  # it is right all the same, and renewed the next time
-            await _renew_hash(database, row["id"], hashed, password)
-    return user_of(row)
+            hashed = await _renewed_hash(database, row["id"], hashed, password)
+    return Checked(user=user_of(row), hashed=hashed)
 
 
-async def _renew_hash(database: Database, user_id: str, hashed: str, password: str) -> None:
+async def _renewed_hash(database: Database, user_id: str, hashed: str, password: str) -> str:
     """Hash a password with the parameters of today; who changes it meanwhile has it so.
 
     Nobody but us reads the hash, so no revision is counted.
@@ -202,6 +221,20 @@ async def _renew_hash(database: Database, user_id: str, hashed: str, password: s
     change = sa.update(tables.users).where(_users.id == user_id, _users.password == hashed)
     async with database.transaction() as connection:
         await connection.execute(change.values(password=renewed))
+    return renewed
+
+
+async def has_still(connection: AsyncConnection, checked: Checked) -> bool:
+    """Return whether a user may log in still, with the password that was checked.
+
+    Whoever asks keeps others from changing users until they have done what depends on it.
+    """
+    query = sa.select(_users.id).where(
+        _users.id == checked.user.id,
+        _users.password == checked.hashed,
+        _users.status == UserStatus.ACTIVE.value,
+    )
+    return await connection.scalar(query) is not None
 
 
 async def users_since(database: Database, revision: int) -> UserNews:

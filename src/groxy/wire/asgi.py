@@ -3,6 +3,7 @@
 Must not know a route or a dialect; request ids are added in `api.errors`.
 """
 
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
@@ -17,6 +18,10 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 BODY_IS_READ = "groxy.body_is_read"
 """In a scope: nothing of the request's body is left to read."""
+ASK_AGAIN = "groxy.ask_again"
+"""In a scope: what finds out anew who asks, and raises when they may not any more. It is handed the
+scope, which it must not hold: a circle would leave the whole request to the garbage collector."""
+SLOW_BODY_S = 0.2
 _MAX_PARAMETERS = 50
 
 
@@ -44,7 +49,11 @@ def query_of(scope: Scope) -> dict[str, str]:
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
-    """Return the request's body; raise TOO_LARGE beyond `limit` bytes, before reading more."""
+    """Return the request's body; raise TOO_LARGE beyond `limit` bytes, before reading more.
+
+    Who took long to send it is asked again who they are.
+    """
+    began = time.monotonic()
     if (header(scope, b"content-encoding") or "identity").lower() != "identity":
         said = "Compressed request bodies are not supported. Send the body without encoding."
         raise GroxyError(ErrorKind.BAD_REQUEST, said, param="content-encoding")
@@ -65,7 +74,18 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
         pieces.append(piece)
         if not message.get("more_body", False):
             scope[BODY_IS_READ] = True
+            await ask_again(scope, began)
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def ask_again(scope: Scope, began: float) -> None:
+    """Raise if who asks may not any more, where the body was slow; `began` is of `monotonic`.
+
+    Who asks is known before the body is read, so that strangers cannot make us read much. But a
+    body may take as long as its sender likes: a key that was revoked meanwhile is one no more.
+    """
+    if time.monotonic() - began >= SLOW_BODY_S and (again := scope.get(ASK_AGAIN)) is not None:
+        await again(scope)
 
 
 def _too_large(limit: int) -> GroxyError:
