@@ -15,7 +15,7 @@ from groxy.core.grants import PlanGrant
 from groxy.core.money import TICKS_PER_USD
 from groxy.ledger.prices import CATALOG as FROM_CATALOG, PriceBook
 from groxy.store.plans import create_plan
-from groxy.store.prices import create_price, list_prices
+from groxy.store.prices import create_price, list_prices, load_prices
 from groxy.store.users import create_user
 from groxy.store.writers import entry_writer
 from groxy.store.writing import Group
@@ -37,11 +37,17 @@ class Counter:
         self.office = office
         models = [CATALOG.find("grok-4.7"), "some/stranger"]
         router = SimpleNamespace(models=lambda: models)
-        desk: Any = SimpleNamespace(prices=self.book, database=self.database, router=router)
+        desk: Any = SimpleNamespace(
+            prices=self.book, database=self.database, router=router, reload=self.reload
+        )
         app = FastAPI(openapi_url=None)
         errors.install(app)
         app.include_router(prices.router(desk, Auditor(self.database)), prefix="/admin/api")
         self.app = ErrorBoundary(Access(office.desk, Bodies(app)))
+
+    async def reload(self):
+        _, versions = await load_prices(self.database)
+        self.book.replace(versions)
 
     async def ask(self, method, path, body=b"", query=""):
         path = f"/admin/api{path}"

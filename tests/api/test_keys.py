@@ -1,15 +1,18 @@
 import asyncio
 import json
 import time
+from unittest.mock import ANY
 
 import pytest
 import sqlalchemy as sa
 
 from groxy.core.grants import Caps, KeyGrant, PlanGrant, Rates
 from groxy.core.money import TICKS_PER_USD
+from groxy.policy.periods import spends_of
 from groxy.store import tables
 from groxy.store.counts import day_of
 from groxy.store.keys import KeyRole, create_key, find_key, update_key
+from groxy.store.ledger import balances_of
 from groxy.store.plans import create_plan
 from groxy.store.users import UserStatus, update_user
 from tests.api.household import cookie, household
@@ -81,6 +84,36 @@ async def test_a_key_lives_in_openrouters_shape(house, token):
     assert (gone.status, gone.json) == (200, {"deleted": True})
     for method in ("GET", "PATCH", "DELETE"):
         assert (await house.ask(method, path, {}, key=token)).status == 404
+
+
+async def test_what_is_under_way_when_a_cap_is_set_is_counted_against_it(house):
+    gift = {"usd": "100", "reason": "x"}
+    await house.ask("POST", f"/admin/api/users/{house.ada.id}/credits", gift, key=ADMIN_KEY)
+    secret, key = await house.key(house.ada.id)
+
+    def ask(text):
+        messages = [{"role": "user", "content": text}]
+        body = {"model": "grok-4.3", "max_tokens": 50, "messages": messages}
+        return house.ask("POST", "/v1/chat/completions", body, key=secret)
+
+    long = "word " * 2000
+    under_way = [asyncio.create_task(ask(f"[[sandbox: slow_first=1]]{long}")) for _ in range(20)]
+    await asyncio.sleep(0.3)
+    cap = {"caps": {"day": "0.05"}}
+    await house.ask("PATCH", f"/admin/api/keys/{key.id}", cap, key=ADMIN_KEY)
+    first = await ask("hi")  # from now on it is known what the key has spent: nothing yet
+    ended = await asyncio.gather(*under_way)
+    assert {one.status for one in (first, *ended)} == {200}
+
+    told = (await house.ask("GET", "/v1/key", key=secret)).json["data"]
+    (name,) = [name for name, _, _ in spends_of(key.id, Caps(day=1), time.time_ns() // 1_000_000)]
+    async with asyncio.timeout(5):
+        while await balances_of(house.app.database, [name]) != {
+            name: (-round(told["usage"] * TICKS_PER_USD), ANY)
+        }:
+            await asyncio.sleep(0.05)
+    await house.app.loader.load_changes()
+    assert (await ask(long)).status == 402
 
 
 async def test_what_the_operator_changes_at_the_same_time_stays(house, token):

@@ -19,10 +19,19 @@ class Books:
     def __init__(self, **ticks):
         self.balances = {f"user:{user}": (amount, 1) for user, amount in ticks.items()}
         self.reads = 0
+        self.failures = 0
+        """Reads that fail."""
+        self.recounted = []
 
     async def read(self, names):
         self.reads += 1
+        if self.failures:
+            self.failures -= 1
+            raise GroxyError(ErrorKind.STORE_DOWN, "Away.", detail="away")
         return {name: self.balances.get(name, (0, 0)) for name in names}
+
+    async def recount(self, key_id):
+        self.recounted.append(key_id)
 
 
 class House:
@@ -217,6 +226,55 @@ async def test_what_is_owed_is_held_until_the_books_have_it():
 
     assert during == (1000, 300)
     assert await house.gate.available(USER) == (700, 0)
+
+
+async def test_what_is_owed_is_not_held_for_ever_because_the_books_could_not_be_read_once(
+    monkeypatch,
+):
+    monkeypatch.setattr("groxy.policy.admission._AGAIN_S", 0.001)
+    house = House(usr_1=1000)
+    passed = await house.admit(user(), ticks=900)
+    await passed.settle(passed.charge(900), 0, None)
+    house.entered(900)
+    house.books.failures = 2
+    house.admission.books_are_whole()
+    async with asyncio.timeout(5):
+        while await house.gate.available(USER) != (100, 0):
+            await asyncio.sleep(0.001)
+
+
+# ------------------------------------------------------------------------------------------- caps
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "recounted"),
+    [
+        (Caps(), Caps(day=100), ["key_1"]),
+        (Caps(day=100), Caps(day=100, total=500), ["key_1"]),
+        (Caps(day=100), Caps(day=50), []),
+        (Caps(day=100), Caps(), []),
+        (Caps(), Caps(), []),
+    ],
+)
+async def test_what_was_under_way_when_a_cap_was_set_is_counted_against_it(before, now, recounted):
+    house = House(usr_1=1000)
+    passed = await house.admit(user(grant=KeyGrant(caps=before)), ticks=50)
+    house.admission.caps_of = {"key_1": now}.__getitem__
+    charge = passed.charge(50)
+    await passed.settle(charge, 0, house.entered(50))
+    await asyncio.sleep(0)
+
+    assert house.books.recounted == recounted
+
+
+async def test_what_cost_nothing_needs_no_counting(monkeypatch):
+    house = House(usr_1=1000)
+    passed = await house.admit(user(), ticks=50)
+    house.admission.caps_of = lambda key_id: Caps(day=100)
+    await passed.settle(passed.charge(0), 0, {})
+    await asyncio.sleep(0)
+
+    assert house.books.recounted == []
 
 
 # ------------------------------------------------------------------------------------------ limits

@@ -246,9 +246,13 @@ def _holds_for(book: PriceBook, model: str, served: str) -> bool:
 
 
 async def _refresh(desk: Desk) -> list[PriceVersion]:
-    """Put in force here what is in the store; return all of it."""
+    """Put in force here what is in the store; return all of it.
+
+    Only the loader puts anything in force, one read after the other: what was read here could be
+    older by now than what it has read.
+    """
+    await desk.reload()
     _, versions = await load_prices(desk.database)
-    desk.prices.replace(versions)
     return versions
 
 

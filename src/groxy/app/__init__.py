@@ -340,6 +340,7 @@ def _loader_of(
     )
     live.on_keys = loader.forget_keys
     gateway.open_calls = OpenCalls(loader.callers.is_in_force)
+    gateway.admission.caps_of = loader.callers.caps_of
     return loader
 
 

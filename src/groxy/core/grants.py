@@ -43,6 +43,9 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     total: int | None = None
 
 
+NO_CAPS = Caps()
+
+
 class KeyGrant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one key may do."""
 
@@ -52,7 +55,7 @@ class KeyGrant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of `ENDPOINTS`; () is all."""
     ips: tuple[str, ...] = ()
     """Addresses and networks that may use it, such as `10.0.0.0/8`; () is all."""
-    caps: Caps = Caps()
+    caps: Caps = NO_CAPS
     rates: Rates = Rates()
     tags: tuple[str, ...] = ()
     """The operator's or owner's own words; they change nothing."""

@@ -285,6 +285,8 @@ class Filming:
         sheet = sheet_of(trail, charge, outcome=outcome, status=status, is_owed=is_owed)
         balances = await means.journal.submit(released(sheet, trail, reel.hold))
         await means.admission.learn(balances or {})
+        if charge.ticks:
+            means.admission.count_in(trail.key_id, charge.spends)
         for attempt in trail.attempts:
             means.metrics.attempt_done(
                 upstream=attempt.upstream,

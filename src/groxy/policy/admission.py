@@ -15,10 +15,11 @@ import msgspec
 
 from groxy.core.amounts import usd_text
 from groxy.core.errors import ErrorKind, GroxyError
+from groxy.core.grants import NO_CAPS, Caps
 from groxy.ledger.bill import Charge
 from groxy.observe import logs
 from groxy.policy.keys import Caller
-from groxy.policy.periods import ends_of
+from groxy.policy.periods import ends_of, spends_of
 from groxy.policy.stakes import StakeBook, Stakes
 from groxy.state.gates import (
     NO_PIECE,
@@ -55,6 +56,10 @@ class Books(Protocol):
 
     async def read(self, names: Sequence[str]) -> Mapping[str, tuple[int, int]]:
         """Return ticks and seq of balances, by name; those of keys' spending are begun if new."""
+        ...
+
+    async def recount(self, key_id: str) -> None:
+        """Bring up to date what a key has spent, as its caps look at it."""
         ...
 
 
@@ -111,6 +116,8 @@ class Pass(msgspec.Struct):
         await self._end(tokens - self.claim.tokens, owed, balances or {})
         if owed:
             self.admission.owe(self.stakes.draws, owed)
+        if charge.ticks:
+            self.admission.count_in(self.caller.key_id, charge.spends)
 
     async def release(self, tokens: int = 0) -> None:
         """End it: nothing was entered, and nothing is paid."""
@@ -146,6 +153,8 @@ class Admission:
         self._balances: dict[str, int] = {}
         """What users had when it was heard of last, for limits that follow the balance."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self.caps_of: Callable[[str], Caps] = _no_caps
+        """What the key with an id may spend by now; whoever knows the keys puts it here."""
         self._log = logs.get_logger("admission")
 
     def bounds(self, caller: Caller) -> bool:
@@ -232,6 +241,24 @@ class Admission:
                 self._balances[name] = ticks
         await self._gate.fill(balances, only_known=True)
 
+    def count_in(self, key_id: str, spends: Sequence[str]) -> None:
+        """Have what was charged counted against caps that the key got while it was under way.
+
+        `spends` is where it was counted. What nobody counted would stay free for as long as the cap
+        is there: a key that runs away has much under way when it is capped.
+        """
+        caps = self.caps_of(key_id)
+        if caps == NO_CAPS:
+            return
+        if not {name for name, _, _ in spends_of(key_id, caps, self._now_ms())} <= set(spends):
+            self._spawn(self._recount(key_id))
+
+    async def _recount(self, key_id: str) -> None:
+        try:
+            await self._books.recount(key_id)
+        except GroxyError as error:
+            self._log.warning("a cap does not count all yet", key=key_id, detail=error.detail)
+
     # ------------------------------------------------------------------- while the database is away
 
     def owe(self, draws: tuple[Draw, ...], ticks: int) -> None:
@@ -246,14 +273,19 @@ class Admission:
     async def _pay_back(self) -> None:
         owed, self._owed = self._owed, []
         names = sorted({draw.purse for draws, _ in owed for draw in draws})
-        try:
-            balances = await self._books.read(names)
-        except GroxyError:
-            self._owed += owed  # The database left again; the next return comes.
-            return
+        while (balances := await self._read(names)) is None:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(_AGAIN_S)
         for draws, ticks in owed:
             filled = {draw.purse: balances[draw.purse] for draw in draws}
             await self.give_back(Return(draws=draws, held_ticks=ticks, filled=filled))
+
+    async def _read(self, names: Sequence[str]) -> Mapping[str, tuple[int, int]] | None:
+        """Return balances; None while they cannot be read, which says nothing of the next time."""
+        try:
+            return await self._books.read(names)
+        except GroxyError as error:
+            self._log.warning("what was owed stays held", purses=len(names), detail=error.detail)
+            return None
 
     # ------------------------------------------------------------------- limits by the balance
 
@@ -272,6 +304,11 @@ class Admission:
     def _note_balance(self, name: str, ticks: int) -> None:
         if name in self._balances:
             self._balances[name] = ticks
+
+
+def _no_caps(key_id: str) -> Caps:
+    del key_id
+    return NO_CAPS
 
 
 _WHOSE = {"key": "this key", "user": "your user", "plan": "your plan"}

@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.core.grants import ANY_KEY, NO_PLAN, NO_USER, KeyGrant, Plan, UserGrant
+from groxy.core.grants import (
+    ANY_KEY,
+    NO_CAPS,
+    NO_PLAN,
+    NO_USER,
+    Caps,
+    KeyGrant,
+    Plan,
+    UserGrant,
+)
 
 MAX_KEY_CHARS = 512
 _DOUBT_AFTER_S = 5.0
@@ -159,6 +168,11 @@ class Keyring:
         if known is not None:
             return known.caller
         return next((one for one in self._lasting.values() if one.key_id == key_id), None)
+
+    def caps_of(self, key_id: str) -> Caps:
+        """Return what the key with this id may spend; what is not in the database has no caps."""
+        known = self._by_id.get(key_id)
+        return NO_CAPS if known is None else known.caller.grant.caps
 
     def is_in_force(self, key_id: str) -> bool:
         """Return whether a key with this id works now, whoever presents it."""

@@ -213,7 +213,9 @@ class KeptStore:
         while True:
             async with self._database.transaction() as connection:
                 ids = list(await connection.scalars(expired))
-                delete = sa.delete(tables.kept).where(_kept.id.in_(ids))
+                # The same condition again: on SQLite another row may have taken the place of one.
+                gone = (_kept.id.in_(ids), _kept.expires_ms <= now_ms)
+                delete = sa.delete(tables.kept).where(*gone)
                 purged += (await connection.execute(delete)).rowcount if ids else 0
             if len(ids) < _PURGE_ROWS:
                 return purged

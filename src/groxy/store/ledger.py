@@ -21,7 +21,7 @@ them. All others are the sum of their lines.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
@@ -153,6 +153,12 @@ class StoredBalances:
             for name in fresh:
                 await connection.execute(_BEGIN_SPEND, _spend_of(name))
         return await balances_of(self._database, names)
+
+    async def recount(self, key_id: str) -> None:
+        """Bring up to date what a key has spent; every process learns of it within a second."""
+        async with self._database.transaction() as connection:
+            await lock(connection, BALANCES)
+            await recount_spends(connection, key_id, datetime.now(UTC).date())
 
 
 async def recount_spends(connection: AsyncConnection, key_id: str, today: date) -> None:
