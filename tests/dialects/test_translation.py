@@ -139,6 +139,12 @@ def test_the_tally_knows_calls_thoughts_and_text() -> None:
     assert tally.has_output
 
 
+def test_what_an_encoder_holds_back_is_counted_as_it_comes() -> None:
+    call = ToolCallDelta(index=0, call_id="c1", name="look", arguments='{"a"')
+    stream, written = streamed(STARTED, call)
+    assert (written, "".join(stream.tally.output)) == (b"", 'look{"a"')
+
+
 def test_empty_text_is_no_output() -> None:
     tally = Tally()
     note(TextDelta(text=""), tally)

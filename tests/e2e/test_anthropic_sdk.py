@@ -304,6 +304,12 @@ def test_thinking_comes_first_and_counts_as_output(client):
     assert message.usage.output_tokens > _ask(client).usage.output_tokens
 
 
+@pytest.mark.parametrize("thinking", [anthropic.omit, {"type": "disabled"}])
+def test_who_asks_for_no_thinking_gets_text_first(client, thinking):
+    message = _ask(client, model="grok-4.20-0309", thinking=thinking)
+    assert message.content[0].type == "text"
+
+
 @pytest.mark.parametrize("is_stream", [False, True])
 def test_thinking_that_is_sent_back_is_known_again_where_the_lane_has_a_place(
     client, lane, is_stream
@@ -345,6 +351,20 @@ def test_thinking_survives_a_tool_loop(client, lane):
     told = _ask(client, messages=turns, tools=[_WEATHER], thinking=_THINK)
     assert "“Rain, 7 degrees”" in _text(told)
     assert (_BACK in _text(told)) is (lane != "chat")
+
+
+def test_thinking_that_was_not_asked_for_survives_a_tool_loop(client, lane):
+    model = "grok-4.20-0309"
+    turns: Any = [{"role": "user", "content": "call get_weather for Oslo"}]
+    called = _ask(client, model=model, messages=turns, tools=[_WEATHER])
+    (call,) = called.content
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": "Rain, 7 degrees"}
+    turns += [
+        {"role": "assistant", "content": called.content},
+        {"role": "user", "content": [result]},
+    ]
+    told = _ask(client, model=model, messages=turns, tools=[_WEATHER])
+    assert (_BACK in _text(told)) is (lane == "responses")
 
 
 # ----------------------------------------------------------------------------- counts and models

@@ -104,6 +104,47 @@ async def test_thoughts_come_back_in_a_tool_loop_over_chat() -> None:
     assert kinds.index("reasoning") < kinds.index("function_call")
 
 
+MESSAGES_BODY: dict[str, Any] = {
+    "model": "grok-4.7",
+    "max_tokens": 100,
+    "tools": [{"name": "look", "input_schema": {"type": "object"}}],
+    "messages": [{"role": "user", "content": "Look!"}],
+}
+
+
+async def messages_loop(stage: Stage, **fields: Any) -> list[Any]:
+    """Go through a tool loop in Messages; return the blocks of the reply that called."""
+    body = MESSAGES_BODY | fields
+    first = await stage.once_more(body, dialect=MESSAGES)
+    content: list[Any] = first.json["content"]
+    result = {"type": "tool_result", "tool_use_id": "call-1", "content": "I see."}
+    turns = [
+        *MESSAGES_BODY["messages"],
+        {"role": "assistant", "content": content},
+        {"role": "user", "content": [result]},
+    ]
+    await stage.once_more(body | {"messages": turns}, dialect=MESSAGES)
+    return content
+
+
+async def test_thoughts_that_messages_withholds_come_back_in_a_tool_loop() -> None:
+    stage = Stage(seat := Seat(response(THOUGHT, CALLED), response(SAID)))
+    content = await messages_loop(stage)
+    assert [block["type"] for block in content] == ["tool_use"]
+    kinds = [item["type"] for item in sent(seat)["input"]]
+    assert kinds == ["message", "reasoning", "function_call", "function_call_output"]
+    assert sent(seat)["input"][1]["encrypted_content"] == "sealed-1"
+
+
+async def test_thoughts_that_messages_tells_are_not_kept() -> None:
+    stage = Stage(seat := Seat(response(THOUGHT, CALLED), response(SAID)))
+    content = await messages_loop(stage, thinking={"type": "adaptive"})
+    assert [block["type"] for block in content] == ["redacted_thinking", "tool_use"]
+    replayed = [item for item in sent(seat)["input"] if item["type"] == "reasoning"]
+    assert [item["encrypted_content"] for item in replayed] == ["sealed-1"]
+    assert not stage.shelf.kept
+
+
 async def test_thoughts_of_one_caller_do_not_reach_another() -> None:
     stage = Stage(seat := Seat(response(THOUGHT, CALLED), response(SAID)))
     await stage.ask(model="grok-4.7", tools=[LOOK], messages=[{"role": "user", "content": "Look!"}])

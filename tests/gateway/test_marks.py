@@ -46,3 +46,13 @@ def test_the_field_that_narrows_the_choice_is_named() -> None:
     assert binding_field(Asked(model="m", stream=None, fields=fields)) == "n"
     assert binding_field(Asked(model="m", stream=None, fields={"tools": Raw(b"[]")})) == "tools"
     assert binding_field(Asked(model="m", stream=None, fields={})) == ""
+
+
+def test_functions_of_the_old_form_are_what_narrows_the_choice() -> None:
+    fields = {"messages": Raw(b"[]"), "n": Raw(b"1"), "functions": Raw(b"[{}]")}
+    assert binding_field(Asked(model="m", stream=None, fields=fields)) == "functions"
+
+
+def test_a_field_that_is_null_narrows_nothing() -> None:
+    fields = {"functions": Raw(b"null"), "n": Raw(b"2")}
+    assert binding_field(Asked(model="m", stream=None, fields=fields)) == "n"

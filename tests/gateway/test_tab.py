@@ -10,6 +10,7 @@ from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.grants import Caps, KeyGrant, Plan, PlanGrant, Rates, UserGrant
 from groxy.core.money import TICKS_PER_USD, Price, TokenPrice
 from groxy.dialects.embeddings import DIALECT as EMBEDDINGS
+from groxy.dialects.messages import DIALECT as MESSAGES
 from groxy.policy.admission import Demand
 from groxy.policy.keys import Caller
 from groxy.store.ledger import SALES, Kind
@@ -444,6 +445,22 @@ async def test_a_stream_ends_before_it_passes_its_max_cost():
     assert ": ended here" in text
     assert stage.entry.is_cut
     assert stage.entry.finish_reason == "length"
+    assert stage.books.attempts[0].cost_ticks <= TICKS_PER_USD // 200
+
+
+async def test_a_stream_ends_before_thoughts_that_are_not_shown_pass_its_max_cost():
+    kind = "response.reasoning_summary_text.delta"
+    events = [{"type": "response.created", "response": {"id": "r1", "model": "grok-4.3"}}]
+    events += [{"type": kind, "delta": f"word{number} "} for number in range(5_000)]
+    script = [f"data: {json.dumps(one)}\n\n".encode() for one in events]
+    stage = Stage(Seat(Reply(script=script)))
+    asked = {"model": "grok-4.3", "max_tokens": 9_000, "stream": True, "max_cost": "0.005"}
+    body = asked | {"messages": [{"role": "user", "content": "one two three"}]}
+
+    await stage.once_more(body, dialect=MESSAGES)
+
+    assert b"word1" not in stage.client.body
+    assert stage.entry.is_cut
     assert stage.books.attempts[0].cost_ticks <= TICKS_PER_USD // 200
 
 

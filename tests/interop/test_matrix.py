@@ -114,6 +114,28 @@ async def test_sealed_thoughts_survive_the_round_trip(tmp_path, speaks, caller, 
         assert "I got my earlier thoughts back." in found.text
 
 
+@pytest.mark.parametrize("speaks", ["chat", "responses"])
+async def test_messages_tells_no_thoughts_that_nobody_asked_for(tmp_path, speaks, stream) -> None:
+    async with bridge_to(tmp_path, speaks) as bridge:
+        body = asking.text("messages", "Why?") | {"output_config": {"effort": "low"}}
+        found = await bridge.ask("messages", body, stream=stream)
+        assert (found.thoughts, found.sealed) == ("", [])
+        assert "You wrote: “Why?”" in found.text
+
+
+async def test_thoughts_that_messages_does_not_tell_survive_the_round_trip(
+    tmp_path, stream
+) -> None:
+    async with bridge_to(tmp_path, "responses") as bridge:
+        first = asking.with_tools("messages", "Use get_weather.")
+        first["output_config"] = {"effort": "low"}
+        asked = await bridge.ask("messages", first, stream=stream)
+        results = dict.fromkeys(asked.calls, "sunny")
+        second = asking.loop("messages", first, asked.whole, results)
+        found = await bridge.ask("messages", second, stream=stream)
+        assert "I got my earlier thoughts back." in found.text
+
+
 @every_caller
 async def test_an_error_before_the_first_event_keeps_its_status(bridge, caller, stream) -> None:
     body = asking.text(caller, "Hello! [[sandbox: status=429 retry_after=7]]")

@@ -160,6 +160,45 @@ def test_tools_that_cannot_be_read_are_left_to_the_upstream():
     assert prepared(tools=[1]) == ({"tools": [1]}, [])
 
 
+def allowing(*tools: dict[str, Any], **mode: str) -> dict[str, Any]:
+    return {"type": "allowed_tools", "allowed_tools": {"tools": tools, **mode}}
+
+
+def test_allowed_tools_are_the_only_ones_sent():
+    other = {"type": "function", "function": {"name": "g"}}
+    named = {"type": "function", "function": {"name": "f"}}
+    choice = allowing(named, mode="required")
+    sent, words = prepared(tools=[other, TOOL, {"type": "x_search"}], tool_choice=choice)
+    assert sent == {"tools": [TOOL], "tool_choice": "required"}
+    assert words == ["allowed_tools sent as tools"]
+
+
+def test_allowed_tools_without_a_mode_leave_the_choice_to_the_model():
+    sent, _ = prepared(tools=[TOOL], tool_choice=allowing(TOOL))
+    assert sent["tool_choice"] == "auto"
+
+
+def test_no_tool_is_sent_when_none_of_those_allowed_is_there():
+    choice = allowing({"type": "function", "function": {"name": "g"}}, mode="auto")
+    sent, words = prepared(tools=[TOOL], tool_choice=choice)
+    assert sent == {}
+    assert words == ["tool_choice dropped", "tools dropped"]
+
+
+def test_a_tool_of_xais_that_is_allowed_is_refused_on_chat():
+    search = {"type": "x_search"}
+    error = refused(tools=[TOOL, search], tool_choice=allowing(search))
+    assert error.param == "tools.0.type"
+
+
+@pytest.mark.parametrize(
+    "choice", ["required", {"type": "function", "function": {"name": "f"}}, {"type": 5}, 5]
+)
+def test_any_other_choice_of_a_tool_is_left_to_the_upstream(choice):
+    asked = {"tools": [TOOL], "tool_choice": choice}
+    assert prepared(**asked) == (asked, [])
+
+
 def test_developer_messages_go_as_system_and_nothing_else_changes():
     said: list[dict[str, Any]] = [
         {"role": "developer", "content": "Be \u00e9.", "name": "n"},

@@ -25,6 +25,16 @@ from groxy.core.usage import Usage
 from groxy.wire.json import Fields
 
 
+class ThoughtsShown(Enum):
+    """How much of the model's thoughts a caller wants to see."""
+
+    ALL = "all"
+    SEALED = "sealed"
+    """That there were some, and their seal; not what they say."""
+    NONE = "none"
+    """Nothing: their seals are kept by the gateway, where it writes the reply itself."""
+
+
 class Asked(msgspec.Struct, kw_only=True):
     """A caller's request, checked, and decoded one level deep."""
 
@@ -54,6 +64,7 @@ class Asked(msgspec.Struct, kw_only=True):
     fallbacks: tuple[str, ...] = ()
     """Models to try when `model` fails, in order (OpenRouter's `models`)."""
     preferences: Preferences = NONE
+    thoughts_shown: ThoughtsShown = ThoughtsShown.ALL
     wants_cost: bool = False
     """True when usage is to tell what it cost (OpenRouter's `usage.include`)."""
     max_cost_ticks: int | None = None
@@ -302,7 +313,8 @@ class Dialect(Protocol):
     keepalive: bytes
     """What breaks the silence on a stream."""
     carries_sealed: bool
-    """True when sealed thoughts travel in it, out and back; else the gateway keeps them."""
+    """True when sealed thoughts travel in it, out and back, for who wants to see thoughts; else the
+    gateway keeps them."""
 
     @property
     def carriers(self) -> tuple[str, ...]:

@@ -83,6 +83,8 @@ class AttemptRun:
         """What was changed in the request for this upstream."""
         self.tally = Tally()
         """What is known of the reply."""
+        self.carries_sealed = True
+        """False when sealed thoughts do not reach the caller; see `Lane`."""
         self.record = b""
         """The reply as its dialect keeps it, once it is complete."""
         self.claim: Callable[[], None] = _nobody_else
@@ -163,6 +165,7 @@ class AttemptRun:
         """Send the request; return the reply if it is a good one."""
         candidate, upstream = self.candidate, self._upstream
         account = candidate.account
+        self.carries_sealed = lane.carries_sealed
         fields, headers = self._outgoing(lane, is_stream=is_stream)
         outgoing = Outgoing(
             url=upstream.address(account.credentials) + lane.path,
@@ -209,7 +212,8 @@ class AttemptRun:
         async with aclosing(self._pieces(reply, relay)) as pieces:
             async for piece in pieces:
                 if self.attempt.first_event:
-                    await pass_on(piece)
+                    if piece:
+                        await pass_on(piece)
                 else:
                     held += piece
                     if not relay.tally.has_output:
@@ -235,16 +239,21 @@ class AttemptRun:
         return True
 
     async def _pieces(self, reply: Reply, relay: StreamRelay) -> AsyncGenerator[bytes, None]:
-        """Yield what a reply has for the client, as it comes."""
+        """Yield what a reply has for the client, as it comes.
+
+        Once there was something, also when nothing came of a chunk: what is not shown, such as
+        thoughts, is used up all the same.
+        """
         if "json" in reply.headers.get("content-type", ""):
             yield relay.feed_whole(await reply.read(_MAX_REPLY_BYTES))
             return
-        heard = self._question.heard
+        heard, has_begun = self._question.heard, False
         async with aclosing(reply.chunks()) as chunks:
             async for chunk in chunks:
                 heard()
                 piece = relay.feed(chunk)
-                if piece:
+                has_begun = has_begun or bool(piece)
+                if has_begun:
                     yield piece
                 if relay.is_done:
                     return

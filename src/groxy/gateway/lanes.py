@@ -20,6 +20,7 @@ from groxy.dialects._base import (
     Dialect,
     Frame,
     StreamRelay,
+    ThoughtsShown,
     UpstreamsEnd,
     UsageRules,
     WholeReply,
@@ -42,6 +43,8 @@ class Lane(Protocol):
 
     path: str
     """The path below the upstream's base URL."""
+    carries_sealed: bool
+    """True when sealed thoughts go to the caller, and come back; else the gateway keeps them."""
 
     def outgoing(self, *, model: str, effort: str | None, stream: bool) -> tuple[Fields, list[str]]:
         """Return the body for the upstream, and a word for each thing that it cannot say."""
@@ -61,6 +64,7 @@ class _SameLane:
 
     def __init__(self, dialect: Dialect, asked: Asked, frame: Frame) -> None:
         self.path = dialect.upstream_path
+        self.carries_sealed = dialect.carries_sealed
         self._dialect = dialect
         self._asked = asked
         self._frame = frame
@@ -82,6 +86,7 @@ class _CrossLane:
         self, caller: CallersEnd, end: UpstreamsEnd, asked: Asked, request: Request, frame: Frame
     ) -> None:
         self.path = end.upstream_path
+        self.carries_sealed = _carries_sealed(caller, asked)
         self._caller = caller
         self._end = end
         self._asked = asked
@@ -137,7 +142,7 @@ class Lanes:
             return _SameLane(self._dialect, self._asked, self._frame)
         caller, end = self._caller, self._ends[candidate.dialect]
         request = self._canonical() if fetches else await self._with_fetched()
-        if end.carries_sealed and not caller.carries_sealed:
+        if end.carries_sealed and not _carries_sealed(caller, self._asked):
             request = await self._with_thoughts(request)
         return _CrossLane(caller, end, self._asked, request, self._frame)
 
@@ -187,7 +192,7 @@ class Lanes:
         """Return the request with the thoughts that led to its tool calls, where they are known.
 
         grok-4.7 stops reasoning, and may loop, when a tool loop does not bring them back
-        (duolahypercho/codex-router#888, 2026), and some dialects have no place for them.
+        (duolahypercho/codex-router#888, 2026), and some callers never got them.
         """
         called = [
             part.call_id
@@ -201,6 +206,10 @@ class Lanes:
         return replace(
             request, messages=tuple(_reminded(message, known) for message in request.messages)
         )
+
+
+def _carries_sealed(caller: CallersEnd, asked: Asked) -> bool:
+    return caller.carries_sealed and asked.thoughts_shown is not ThoughtsShown.NONE
 
 
 def _remote_urls(request: Request) -> list[str]:

@@ -8,11 +8,14 @@ import re
 from collections.abc import Sequence
 from hashlib import blake2b
 
+from msgspec import Raw
+
 from groxy.dialects._base import Asked
 
 _UNSAFE = re.compile(r"[^\w.:-]", re.ASCII)
 _MAX_NAME_CHARS = 64
 _MAX_NAMES = 8
+_NULL = Raw(b"null")
 
 
 def own_conversation(key_id: str, conversation: str) -> str:
@@ -28,8 +31,9 @@ def own_conversation(key_id: str, conversation: str) -> str:
 
 def binding_field(asked: Asked) -> str:
     """Return the field for which only some dialects can carry a request; empty if not known."""
-    may_bind = ("search_parameters", "n", "tools", "messages", "input")
-    return next((name for name in may_bind if name in asked.fields), "")
+    old = ("functions", "function_call")  # They bind wherever they say anything.
+    may_bind = (*old, "search_parameters", "n", "tools", "messages", "input")
+    return next((name for name in may_bind if asked.fields.get(name, _NULL) != _NULL), "")
 
 
 def flagged_tools(called: Sequence[str], offered: frozenset[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Memory: what is kept from one request to the next, sealed and for its owner alone.
 
 Kept replies (Responses' `store`), so that `previous_response_id` works over every upstream; sealed
-thoughts of tool loops, for dialects that cannot carry them; and summaries that callers carry
+thoughts of tool loops, for callers who do not get them; and summaries that callers carry
 themselves, sealed (`compact`). Must not know a wire format: dialects say what is kept.
 """
 

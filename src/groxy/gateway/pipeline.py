@@ -132,7 +132,7 @@ class _Answer:
                     call.dialect, asked, run.record, owner=owner, account_id=run.account_id
                 )
             )
-        if run.tally.sealed and run.tally.call_ids and not call.dialect.carries_sealed:
+        if run.tally.sealed and run.tally.call_ids and not run.carries_sealed:
             self._kept.append(memory.thoughts_row(run.tally.sealed, run.tally.call_ids, owner))
         self._flagged = flagged_tools(run.tally.called, asked.tool_names)
         return self._notes() + last_bytes

@@ -65,13 +65,30 @@ class _Reasoning(msgspec.Struct):
     enabled: bool | None = None
 
 
+class _Function(msgspec.Struct):
+    name: str = ""
+
+
 class _Tool(msgspec.Struct):
     type: str = "function"
+    function: _Function | None = None
+
+
+class _Allowed(msgspec.Struct):
+    mode: str | None = None
+    tools: list[_Tool] | None = None
+
+
+class _Choice(msgspec.Struct):
+    type: str | None = None
+    allowed_tools: _Allowed | None = None
 
 
 _search_decoder = msgspec.json.Decoder(_Search)
 _reasoning_decoder = msgspec.json.Decoder(_Reasoning)
 _tools_decoder = msgspec.json.Decoder(list[_Tool] | None)
+_choice_decoder = msgspec.json.Decoder(str | _Choice | None)
+_raw_tools_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _messages_decoder = msgspec.json.Decoder(list[Fields])
 
 
@@ -107,6 +124,7 @@ def stay_together(fields: Fields, conversation: str, dialect: str) -> dict[str, 
 def _prepare_chat(fields: Fields, facts: ModelFacts) -> list[str]:
     """Search and tools that only Responses has are refused here: routing prefers that dialect."""
     words = _without_search(fields)
+    words += _only_allowed(fields)
     words += _checked_tools(fields)
     words += _flat_reasoning(fields, facts)
     words += drop_fields(fields, _LEFT_OUT)
@@ -132,6 +150,37 @@ def _without_search(fields: Fields) -> list[str]:
         )
         raise GroxyError(ErrorKind.UNSUPPORTED, message, param="search_parameters")
     return drop_fields(fields, {"search_parameters"})
+
+
+def _only_allowed(fields: Fields) -> list[str]:
+    """Send the tools that `allowed_tools` leaves, and its mode as the choice: it must hold.
+
+    xAI knows none, auto, required and a function (its OpenAPI document, 2026-08).
+    """
+    raw = fields.get("tool_choice")
+    if raw is None:
+        return []
+    try:
+        choice = _choice_decoder.decode(raw)
+        if not isinstance(choice, _Choice) or choice.type != "allowed_tools":
+            return []
+        tools = _tools_decoder.decode(fields.get("tools", b"null")) or []
+        raw_tools = _raw_tools_decoder.decode(fields.get("tools", b"[]")) if tools else []
+    except msgspec.MsgspecError:
+        return []  # The upstream will say what is wrong with them.
+    allowed = choice.allowed_tools or _Allowed()
+    left = {_mark(tool) for tool in allowed.tools or ()}
+    kept = [one for tool, one in zip(tools, raw_tools, strict=True) if _mark(tool) in left]
+    if not kept:
+        return drop_fields(fields, {"tools", "tool_choice", "parallel_tool_calls"})
+    fields["tools"] = msgspec.Raw(encode(kept))
+    fields["tool_choice"] = msgspec.Raw(encode(allowed.mode or "auto"))
+    return ["allowed_tools sent as tools"]
+
+
+def _mark(tool: _Tool) -> tuple[str, str | None]:
+    """Return what tells a tool from others: functions have a name, all others their type."""
+    return tool.type, tool.function.name if tool.function else None
 
 
 def _checked_tools(fields: Fields) -> list[str]:

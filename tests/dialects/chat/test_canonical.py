@@ -314,6 +314,39 @@ def test_a_refusal_is_what_the_assistant_said():
     assert message.parts == (Text(text="No."),)
 
 
+# -------------------------------------------------------------------------------- allowed tools
+
+
+def _allowing(*names: str, **mode: str) -> dict[str, Any]:
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"tools": tools, **mode}}
+
+
+def test_only_the_tools_that_are_allowed_are_offered():
+    jump = {"type": "function", "function": {"name": "jump"}}
+    request = _request(tools=[LOOK, jump, {"type": "web_search"}], tool_choice=_allowing("jump"))
+    assert (request.tools, request.server_tools) == ((Tool(name="jump"),), ())
+
+
+def test_a_tool_of_the_upstream_that_is_allowed_is_offered():
+    search = {"type": "web_search"}
+    choice = {"type": "allowed_tools", "allowed_tools": {"tools": [search]}}
+    request = _request(tools=[LOOK, {"type": "x_search"}, search], tool_choice=choice)
+    assert (request.tools, request.server_tools) == ((), (ServerTool(kind="web_search"),))
+
+
+@pytest.mark.parametrize(
+    ("mode", "use"),
+    [
+        ({}, ToolUse.AUTO),
+        ({"mode": "auto"}, ToolUse.AUTO),
+        ({"mode": "required"}, ToolUse.REQUIRED),
+    ],
+)
+def test_the_mode_of_allowed_tools_is_the_choice(mode, use):
+    assert _options(tools=[LOOK], tool_choice=_allowing("look", **mode)).tool_use is use
+
+
 # -------------------------------------------------------------------------------- server tools
 
 

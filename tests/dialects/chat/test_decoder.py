@@ -131,6 +131,20 @@ def test_a_refusal_is_text(refusal):
     assert _delta(content=None, refusal=refusal) == expected
 
 
+def test_a_character_cut_in_half_is_told_whole():
+    halves = [says("TEXT").replace(b"TEXT", half) for half in (rb"a\ud83d", rb"\ude00")]
+    assert _events(*halves, ends(), DONE)[1:] == [
+        TextDelta(text="a"),
+        TextDelta(text="\U0001f600"),
+        STOP,
+    ]
+
+
+def test_half_a_character_is_told_before_the_end():
+    half = says("TEXT").replace(b"TEXT", rb"\ud83d")
+    assert _events(half, DONE)[1:] == [TextDelta(text="\ufffd"), STOP]
+
+
 def test_usage_on_every_chunk_is_told_each_time():
     early = XAI_USAGE | {"completion_tokens": 1, "total_tokens": 127}
     events = _events(says("a", usage=early), usage_event(XAI_USAGE), DONE)
@@ -265,6 +279,34 @@ def test_a_call_that_never_got_a_name_is_told_at_the_end():
     assert events[1:] == [ToolCallDelta(index=0, call_id="c", name="", arguments="{}"), CALLED]
 
 
+def _told(events: Sequence[Event]) -> list[tuple[int, str, str, str]]:
+    return [
+        (one.index, one.call_id, one.name, one.arguments)
+        for one in events
+        if isinstance(one, ToolCallDelta)
+    ]
+
+
+def test_calls_that_share_an_index_are_told_apart_by_their_ids():
+    events = _events(
+        calls(call("1", "one", index=0, id="c1")),
+        calls(call("2", "two", index=0, id="c2")),
+        calls(call("3", index=0)),
+        calls(call("4", index=0, id="c1")),
+    )
+    assert _told(events) == [
+        (0, "c1", "one", "1"),
+        (1, "c2", "two", "2"),
+        (1, "", "", "3"),
+        (0, "", "", "4"),
+    ]
+
+
+def test_a_call_whose_id_changes_is_still_one_call():
+    events = _events(calls(call("1", "one", index=0, id="c1")), calls(call("2", index=0, id="c2")))
+    assert _told(events) == [(0, "c1", "one", "1"), (0, "", "", "2")]
+
+
 def test_a_name_that_is_repeated_tells_nothing_new():
     both = [calls(call(text, "look", index=0, id="c")) for text in "ab"]
     told = [one for one in _events(*both) if isinstance(one, ToolCallDelta)]
@@ -314,6 +356,12 @@ def test_a_whole_replys_calls_are_numbered_whatever_their_ids(ids):
     assert (first.index, first.name, second.index, second.name) == (0, "one", 1, "two")
     assert first.call_id
     assert second.call_id
+
+
+def test_half_a_character_of_a_whole_reply_is_replaced():
+    decoder = ChatDecoder(UsageRules())
+    events = decoder.feed_whole(rb'{"choices":[{"message":{"content":"a\ud83d"}}]}')
+    assert events[1:] == [TextDelta(text="a\ufffd"), STOP]
 
 
 @pytest.mark.parametrize("reason", [None, ""])
@@ -406,9 +454,13 @@ def test_no_whole_body_makes_the_decoder_raise(body):
 
 
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
+_NO_WHOLE_ARGUMENTS = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="}"), max_size=4
+)
+"""To whole ones nothing can be added that makes sense: over events that is left out."""
 _CALLS = st.builds(
     call,
-    _TEXTS,
+    _NO_WHOLE_ARGUMENTS,
     _TEXTS,
     index=st.integers(0, 1),
     id=st.sampled_from(["c1", "c2"]),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+from msgspec import Raw
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.events import (
@@ -31,6 +32,11 @@ from tests.dialects.chat.streams import DONE, Heard, chunks_of, heard_from, rela
 STARTED = Started(reply_id="chatcmpl-1", model_served="grok-4", created=1752854522)
 USAGE = Usage(input_tokens=32, cached_tokens=6, output_tokens=103, reasoning_tokens=94)
 STOP = Finished(reason=FinishReason.STOP)
+ENDED_TO_CALL = Finished(reason=FinishReason.TOOL_CALLS)
+PIECES = (
+    ToolCallDelta(index=0, call_id="c1", name="one", arguments='{"a"'),
+    ToolCallDelta(index=0, arguments=":1}"),
+)
 CITATION = {
     "type": "url_citation",
     "url_citation": {"url": "https://a/", "title": "A", "start_index": 1, "end_index": 2},
@@ -43,9 +49,10 @@ def _encoder(
     wants_usage: bool = False,
     wants_cost: bool = False,
     counting: Counting = Counting.OPENAI,
+    **fields: Raw,
 ) -> ChatEncoder:
     asked = Asked(
-        model="grok-4.7", stream=None, fields={}, wants_usage=wants_usage, wants_cost=wants_cost
+        model="grok-4.7", stream=None, fields=fields, wants_usage=wants_usage, wants_cost=wants_cost
     )
     frame = Frame(reply_id="made-up", created=7, count_input=lambda: 0, counting=counting)
     return ChatEncoder(asked, frame)
@@ -68,6 +75,16 @@ def _last_usage(events: Sequence[Event]) -> Usage:
 def _folded(*events: Event) -> dict[str, Any]:
     reply: dict[str, Any] = json.loads(_fold(events))
     return reply
+
+
+def _deltas(stream: bytes) -> list[dict[str, Any]]:
+    """What the chunks of a stream say, without the one that opens it."""
+    return [one["choices"][0]["delta"] for one in chunks_of(stream)][1:]
+
+
+def _written_call(index: int, call_id: str, name: str, arguments: str) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {"index": index, "id": call_id, "type": "function", "function": function}
 
 
 def _message(*events: Event) -> dict[str, Any]:
@@ -103,26 +120,91 @@ def test_a_choice_that_only_ends_has_its_role_too():
     assert heard_from(_streamed(STARTED, STOP)) == {0: Heard(finish="stop")}
 
 
-def test_only_the_first_fragment_of_a_call_names_it():
+def test_a_call_in_pieces_is_written_once_and_whole():
+    stream = _streamed(STARTED, *PIECES, ENDED_TO_CALL)
+    assert _deltas(stream) == [{"tool_calls": [_written_call(0, "c1", "one", '{"a":1}')]}, {}]
+
+
+def test_the_first_piece_of_a_call_opens_its_choice():
+    opening = _encoder().feed(PIECES[0])
+    assert heard_from(opening) == {0: Heard()}
+
+
+def test_a_call_is_written_when_the_next_one_begins():
+    encoder = _encoder()
+    for event in PIECES:
+        encoder.feed(event)
+    (written,) = chunks_of(
+        encoder.feed(ToolCallDelta(index=1, call_id="c2", name="two", arguments=""))
+    )
+    assert written["choices"][0]["delta"] == {
+        "tool_calls": [_written_call(0, "c1", "one", '{"a":1}')]
+    }
+
+
+@pytest.mark.parametrize(
+    ("event", "delta"),
+    [
+        (TextDelta(text="a"), {"content": "a"}),
+        (ReasoningDelta(text="a"), {"reasoning_content": "a"}),
+    ],
+)
+def test_a_call_comes_before_what_is_said_after_it(event, delta):
+    call = {"tool_calls": [_written_call(0, "c1", "one", '{"a":1}')]}
+    assert _deltas(_streamed(STARTED, *PIECES, event, ENDED_TO_CALL)) == [call, delta, {}]
+
+
+def test_calls_whose_pieces_are_mixed_up_are_each_written_whole_in_their_order():
     stream = _streamed(
         STARTED,
-        ToolCallDelta(index=0, call_id="c", name="look", arguments=""),
-        ToolCallDelta(index=0, arguments="{}"),
+        ToolCallDelta(index=0, call_id="c1", name="one", arguments='{"a"'),
+        ToolCallDelta(index=1, call_id="c2", name="two", arguments="{}"),
+        TextDelta(text="a"),
+        ToolCallDelta(index=0, arguments=":1}"),
+        ENDED_TO_CALL,
     )
-    fragments = [one["choices"][0]["delta"].get("tool_calls") for one in chunks_of(stream)]
-    assert fragments == [
-        None,
-        [
-            {
-                "index": 0,
-                "id": "c",
-                "type": "function",
-                "function": {"arguments": "", "name": "look"},
-            }
-        ],
-        [{"index": 0, "function": {"arguments": "{}"}}],
-        None,
+    assert _deltas(stream) == [
+        {"content": "a"},
+        {"tool_calls": [_written_call(0, "c1", "one", '{"a":1}')]},
+        {"tool_calls": [_written_call(1, "c2", "two", "{}")]},
+        {},
     ]
+
+
+def test_each_choice_has_its_own_calls():
+    stream = _streamed(
+        STARTED,
+        ToolCallDelta(index=0, call_id="c1", name="one", arguments="{", choice=0),
+        ToolCallDelta(index=0, call_id="c2", name="two", arguments="{}", choice=1),
+        ToolCallDelta(index=0, arguments="}", choice=0),
+    )
+    heard = heard_from(stream)
+    assert [heard[choice].calls[0]["arguments"] for choice in (0, 1)] == ["{}", "{}"]
+
+
+def test_a_stream_that_breaks_off_has_no_half_call():
+    encoder = _encoder()
+    encoder.feed(PIECES[0])
+    assert encoder.feed(Failed(error=FAILURE)) == b"data: " + encode_error(FAILURE) + b"\n\n"
+
+
+@pytest.mark.parametrize("reason", [FinishReason.LENGTH, FinishReason.CONTENT_FILTER])
+def test_a_stream_that_was_cut_off_has_its_whole_calls_only(reason):
+    half = ToolCallDelta(index=1, call_id="c2", name="two", arguments='{"a":')
+    heard = heard_from(_streamed(STARTED, *PIECES, half, Finished(reason=reason)))[0]
+    assert heard.calls == {0: {"id": "c1", "name": "one", "arguments": '{"a":1}'}}
+    assert heard.finish == reason.value
+
+
+def test_thoughts_are_called_as_openrouter_does_where_they_were_asked_for_so():
+    encoder = _encoder(reasoning=Raw(b'{"effort":"high"}'))
+    written = _deltas(encoder.feed(ReasoningDelta(text="hm")))
+    assert written == [{"reasoning_content": "hm", "reasoning": "hm"}]
+
+
+def test_thoughts_have_one_name_where_reasoning_is_null():
+    written = _deltas(_encoder(reasoning=Raw(b"null")).feed(ReasoningDelta(text="hm")))
+    assert written == [{"reasoning_content": "hm"}]
 
 
 def test_usage_is_streamed_without_choices_if_asked_for():
@@ -231,6 +313,13 @@ def test_thoughts_stand_beside_the_text():
     assert (message["reasoning_content"], message["content"]) == ("hm", "ok")
 
 
+def test_thoughts_of_a_whole_reply_are_called_as_openrouter_does_where_asked_for_so():
+    encoder = _encoder(reasoning=Raw(b"{}"))
+    reply = json.loads(encoder.whole([STARTED, ReasoningDelta(text="hm"), STOP], USAGE))
+    message = reply["choices"][0]["message"]
+    assert (message["reasoning"], message["reasoning_content"]) == ("hm", "hm")
+
+
 def test_a_reply_without_thoughts_has_no_field_for_them():
     assert "reasoning_content" not in _message(TextDelta(text="ok"))
 
@@ -277,6 +366,7 @@ def test_a_reply_that_failed_is_its_error():
 # -------------------------------------------------------------------------------------- properties
 
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+_ARGUMENTS = st.text(st.characters(categories=["L", "Zs", "So"]), max_size=5)
 _CHOICES = st.integers(0, 2)
 
 
@@ -285,7 +375,8 @@ def _replies(draw) -> list[Event]:
     """The events of a reply that went well, as an upstream may interleave them."""
     events: list[Event] = []
     spoken = {0}
-    called: set[tuple[int, int]] = set()
+    called: dict[tuple[int, int], bool] = {}
+    """Whether the arguments of a call are whole."""
     for _ in range(draw(st.integers(0, 8))):
         choice, text = draw(_CHOICES), draw(_TEXTS)
         spoken.add(choice)
@@ -296,17 +387,27 @@ def _replies(draw) -> list[Event]:
             events.append(ReasoningDelta(text=text, choice=choice))
         else:
             index = draw(st.integers(0, 1))
-            is_new = (choice, index) not in called
-            called.add((choice, index))
-            events.append(
-                ToolCallDelta(
-                    index=index,
-                    arguments=text,
-                    call_id=f"call-{choice}-{index}" if is_new else "",
-                    name="look" if is_new else "",
-                    choice=choice,
+            is_whole = called.get((choice, index))
+            if is_whole is None:
+                called[choice, index] = False
+                events.append(
+                    ToolCallDelta(
+                        index=index,
+                        arguments='{"a":"',
+                        call_id=f"call-{choice}-{index}",
+                        name="look",
+                        choice=choice,
+                    )
                 )
-            )
+            elif not is_whole:
+                called[choice, index] = draw(st.booleans())
+                more = '"}' if called[choice, index] else draw(_ARGUMENTS)
+                events.append(ToolCallDelta(index=index, arguments=more, choice=choice))
+    events += [
+        ToolCallDelta(index=index, arguments='"}', choice=choice)
+        for (choice, index), is_whole in called.items()
+        if not is_whole
+    ]
     finished = [
         Finished(reason=draw(st.sampled_from(FinishReason)), choice=choice)
         for choice in draw(st.permutations(sorted(spoken)))
@@ -345,6 +446,18 @@ def _heard_streamed(stream: bytes) -> dict[int, Any]:
 @given(_replies())
 def test_streamed_and_whole_the_same_message_comes_of_the_same_events(events):
     assert _heard_streamed(_streamed(*events)) == _heard_whole(_fold(events))
+
+
+@given(_replies())
+def test_a_call_never_comes_in_pieces(events):
+    choices = [one["choices"][0] for one in chunks_of(_streamed(*events))]
+    written = [
+        (one["index"], call["index"], json.loads(call["function"]["arguments"]).keys())
+        for one in choices
+        for call in one["delta"].get("tool_calls") or ()
+    ]
+    called = {(one.choice, one.index) for one in events if isinstance(one, ToolCallDelta)}
+    assert sorted(written) == [(*at, {"a"}) for at in sorted(called)]
 
 
 @given(_replies(), st.booleans())

@@ -81,6 +81,25 @@ def test_sound_is_for_chat_alone():
     assert carriers_of(_chat(messages=[{"role": "user", "content": content}])) == ("chat",)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"functions": [{"name": "look"}]},
+        {"function_call": "auto"},
+        {"messages": [*HELLO, {"role": "function", "name": "look", "content": "a"}]},
+        {"messages": [*HELLO, {"role": "assistant", "function_call": {"name": "look"}}]},
+    ],
+)
+def test_functions_of_the_old_form_are_for_chat_alone(fields):
+    assert carriers_of(_chat(**fields)) == ("chat",)
+
+
+def test_a_field_of_the_old_form_that_says_nothing_binds_nobody():
+    said = {"role": "assistant", "content": "a", "function_call": None}
+    chat = _chat(messages=[*HELLO, said], functions=[], function_call=None)
+    assert carriers_of(chat) == ()
+
+
 # ------------------------------------------------------------------------------------------- files
 
 _PICTURE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}

@@ -104,38 +104,33 @@ def test_an_empty_later_delta_stays_empty():
     assert mended_delta({}, [], is_first=False) == {}
 
 
-@pytest.mark.parametrize(
-    ("fragment", "index"),
-    [
-        ({"id": "c1"}, 0),
-        ({"id": "c2"}, 1),
-        ({"id": "unknown"}, 1),
-        ({"id": ""}, 1),
-        ({}, 1),
-        ({"index": None}, 1),
-        ({"index": 0}, 0),
-        ({"index": 7, "id": "c1"}, 7),
-    ],
-)
-def test_a_fragment_gets_the_index_of_its_call_or_of_the_last_one(fragment, index):
-    delta = mended_delta({"tool_calls": [fragment]}, ["c1", "c2"], is_first=False)
-    assert delta["tool_calls"][0]["index"] == index
+def _mended_call(fragment: dict[str, Any], settled: Call) -> dict[str, Any]:
+    delta = mended_delta({"tool_calls": [fragment]}, [settled], is_first=False)
+    mended: dict[str, Any] = delta["tool_calls"][0]
+    return mended
 
 
-def test_a_fragment_before_any_call_has_index_zero():
-    delta = mended_delta({"tool_calls": [call("{}")]}, [], is_first=False)
-    assert delta["tool_calls"][0]["index"] == 0
+@pytest.mark.parametrize("fragment", [{}, {"index": None}, {"index": 0}])
+def test_a_fragment_gets_the_index_of_its_call(fragment):
+    assert _mended_call(fragment, Call(index=1)) == {"index": 1}
+
+
+def test_what_a_fragment_repeats_is_taken_off():
+    fragment = call("{}", "look", index=0, id="c", type="function")
+    settled = Call(index=0, function=CallFunction(arguments="{}"))
+    assert _mended_call(fragment, settled) == call("{}", index=0)
 
 
 def test_only_the_fragment_that_names_its_call_gets_a_type():
     both = [call("", id="c", index=0), call("{}", index=0)]
-    delta = mended_delta({"tool_calls": both}, ["c"], is_first=False)
+    settled = [Call(index=0, id="c"), Call(index=0)]
+    delta = mended_delta({"tool_calls": both}, settled, is_first=False)
     assert ["type" in one for one in delta["tool_calls"]] == [True, False]
 
 
 def test_a_custom_calls_type_stays():
-    delta = mended_delta({"tool_calls": [{"id": "c", "type": "custom"}]}, ["c"], is_first=False)
-    assert delta["tool_calls"][0]["type"] == "custom"
+    fragment = {"id": "c", "type": "custom", "custom": {"name": "look"}}
+    assert _mended_call(fragment, Call(index=0, id="c"))["type"] == "custom"
 
 
 def test_a_message_always_has_content():
@@ -202,6 +197,11 @@ def test_a_choice_without_an_index_is_the_first():
 )
 def test_a_body_that_is_no_good_reply_is_one_chunk_as_it_is(body):
     assert whole_as_chunks(body) == [body]
+
+
+def test_half_a_character_of_a_whole_reply_is_replaced():
+    chunks = whole_as_chunks(rb'{"choices":[{"message":{"content":"a\ud83d"}}]}')
+    assert json.loads(chunks[0])["choices"][0]["delta"]["content"] == "a\ufffd"
 
 
 @given(ODD_BODIES)

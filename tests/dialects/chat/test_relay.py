@@ -53,6 +53,15 @@ def _payload(outcome: Outcome) -> Any:
     return json.loads(outcome.relay.failure.payload)
 
 
+def _completed(outcome: Outcome) -> list[tuple[str, str, str]]:
+    """The calls that the official client adds up: id, name and arguments."""
+    state = ChatCompletionStreamState()
+    for one in outcome.chunks:
+        state.handle_chunk(ChatCompletionChunk.model_validate(one, strict=True))
+    made = state.get_final_completion().choices[0].message.tool_calls or []
+    return [(one.id, one.function.name, one.function.arguments) for one in made]
+
+
 # -------------------------------------------------------------------------- what needs no mending
 
 
@@ -393,6 +402,57 @@ def test_null_as_text_is_no_text():
     assert (outcome.heard.text, outcome.relay.tally.output) == ("", [])
 
 
+def _spelled(text: bytes, **fields: Any) -> bytes:
+    """An event whose text is written as it stands here."""
+    return says("TEXT", **fields).replace(b"TEXT", text)
+
+
+def test_a_character_cut_in_half_is_whole_where_its_second_half_came():
+    outcome = relayed(begins(), _spelled(rb"a\ud83d"), _spelled(rb"\ude00b"), ends(), DONE)
+    assert [one["choices"][0]["delta"].get("content") for one in outcome.chunks] == [
+        "",
+        "a",
+        "\U0001f600b",
+        None,
+    ]
+    assert outcome.relay.tally.output == ["a", "\U0001f600b"]
+
+
+def test_half_a_character_spoils_no_other_event():
+    before, behind = begins() + says("a"), says("b") + ends()
+    outcome = relayed(before, _spelled(rb"\ud83d"), _spelled(rb"\ude00"), behind, DONE)
+    assert outcome.passed.startswith(before)
+    assert outcome.passed.endswith(behind)
+
+
+@pytest.mark.parametrize("end", [ends() + DONE, DONE, ends("max_tokens")])
+def test_half_a_character_at_the_end_of_a_reply_is_replaced(end):
+    outcome = relayed(begins(), _spelled(rb"a\ud83d"), end)
+    assert (outcome.heard.text, outcome.relay.is_complete) == ("a\ufffd", True)
+
+
+def test_half_a_character_in_a_stream_that_breaks_off_is_replaced():
+    outcome = relayed(begins(), _spelled(rb"a\ud83d"))
+    assert (outcome.heard.text, outcome.relay.is_complete) == ("a\ufffd", False)
+
+
+def test_half_a_character_is_mended_in_a_chunk_with_usage():
+    outcome = relayed(
+        begins(),
+        _spelled(rb"\ud83d", usage=XAI_USAGE),
+        _spelled(rb"\ude00", usage=XAI_USAGE),
+        ends(),
+        DONE,
+    )
+    assert (outcome.heard.text, "usage" in outcome.chunks[1]) == ("\U0001f600", False)
+
+
+def test_half_a_character_of_a_whole_reply_is_replaced_in_its_stream():
+    body = rb'{"choices":[{"index":0,"message":{"content":"a\ude00"},"finish_reason":"stop"}]}'
+    (said, _) = relayed_whole(body).chunks[:2]
+    assert said["choices"][0]["delta"]["content"] == "a\ufffd"
+
+
 def test_openrouters_reasoning_is_also_given_as_reasoning_content():
     outcome = relayed(begins(), event(chunk(choice({"reasoning": "hm"}))), ends(), DONE)
     delta = outcome.chunks[1]["choices"][0]["delta"]
@@ -494,6 +554,51 @@ def test_openais_fragments_are_passed_on_byte_for_byte():
         + ends("tool_calls")
     )
     assert relayed(stream, DONE).passed == stream
+
+
+def test_what_each_fragment_repeats_of_its_call_is_told_once():
+    parts = [call(text, "look", index=0, id="c", type="function") for text in ('{"a"', ":1}")]
+    outcome = relayed(begins(), *map(calls, parts), ends("tool_calls"), DONE)
+    assert _completed(outcome) == [("c", "look", '{"a":1}')]
+    assert (outcome.relay.tally.called, outcome.relay.tally.call_ids) == (["look"], ["c"])
+    assert "".join(outcome.relay.tally.output) == 'look{"a":1}'
+
+
+def test_an_id_that_changes_within_a_call_is_told_once():
+    outcome = relayed(
+        begins(),
+        calls(call("", "look", index=0, id="c1", type="function")),
+        calls(call('{"a"', index=0, id="c2", type="function")),
+        calls(call(":1}", index=0, id="c3", type="function")),
+        ends("tool_calls"),
+        DONE,
+    )
+    assert _completed(outcome) == [("c1", "look", '{"a":1}')]
+
+
+def test_calls_that_share_an_index_are_told_apart_by_their_ids():
+    outcome = relayed(
+        begins(),
+        calls(call('{"a"', "one", index=0, id="c1", type="function")),
+        calls(call(":1}", index=0)),
+        calls(call('{"b"', "two", index=0, id="c2", type="function")),
+        calls(call(":2}", index=0, id="")),
+        ends("tool_calls"),
+        DONE,
+    )
+    assert _completed(outcome) == [("c1", "one", '{"a":1}'), ("c2", "two", '{"b":2}')]
+
+
+def test_calls_that_share_an_index_in_one_chunk_are_told_apart():
+    both = [call("{}", name, index=0, id=name, type="function") for name in ("one", "two")]
+    outcome = relayed(begins(), calls(*both), ends("tool_calls"), DONE)
+    assert _completed(outcome) == [("one", "one", "{}"), ("two", "two", "{}")]
+
+
+def test_the_first_call_of_a_shared_index_is_passed_on_byte_for_byte():
+    stream = begins() + calls(call("{}", "one", index=0, id="c1", type="function"))
+    two = calls(call("{}", "two", index=0, id="c2", type="function"))
+    assert relayed(stream, two).passed.startswith(stream)
 
 
 @pytest.mark.parametrize("none", [None, []])
@@ -689,6 +794,9 @@ def test_a_stream_that_breaks_off_ends_with_the_error_and_no_done():
         event(b'{"choices":[{"delta":{"content":[]}}]}'),
         event(b'{"choices":[{"delta":{"tool_calls":[5]}}]}'),
         event(b'{"choices":[{"delta":{"role":"assistant"},"x":NaN}]}'),
+        event(rb'{"choices":[{"delta":{"content":"\ud83d"},"x":NaN}]}'),
+        event(rb'{"choices":[{"delta":{"content":"\ud83"}}]}'),
+        event(rb'{"choices":[{"delta":{"content":["\ud83d"]}}]}'),
     ],
     ids=lambda garbage: repr(garbage[6:40]),
 )

@@ -208,7 +208,7 @@ def test_every_form_of_message_that_clients_send_is_taken(message):
         "none",
         "required",
         {"type": "function", "function": {"name": "look"}},
-        {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}},
+        {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [LOOK]}},
     ],
 )
 def test_every_form_of_tool_choice_is_taken(choice):
@@ -296,6 +296,9 @@ def test_a_number_beyond_64_bits_is_passed_on_where_it_may_stand():
             _user([{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": 1}}]),
             "messages.1.content.1.image_url.url",
         ),
+        ({"messages": [{"role": "assistant", "function_call": 5}]}, "messages.0.function_call"),
+        ({"functions": {}}, "functions"),
+        ({"function_call": 5}, "function_call"),
         ({"stream": "true"}, "stream"),
         ({"stream": 1}, "stream"),
         ({"stream_options": []}, "stream_options"),
@@ -390,6 +393,24 @@ def test_a_wrong_field_is_named_by_its_dotted_path(fields, param):
     error = _refusal(_body(**fields))
     assert (error.kind, error.param) == (ErrorKind.BAD_REQUEST, param)
     assert error.message.startswith(f"`{param}` ")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "param"),
+    [
+        (None, "tool_choice.allowed_tools"),
+        ({}, "tool_choice.allowed_tools.tools"),
+        ({"mode": "required", "tools": []}, "tool_choice.allowed_tools.tools"),
+        ({"mode": "none", "tools": [LOOK]}, "tool_choice.allowed_tools.mode"),
+        ({"tools": [{"type": "function"}]}, "tool_choice.allowed_tools.tools.0.function"),
+        ({"tools": [LOOK, {"function": {"name": "jump"}}]}, "tool_choice.allowed_tools.tools.1"),
+        ({"tools": [{"type": "web_search"}]}, "tool_choice.allowed_tools.tools.0"),
+    ],
+)
+def test_allowed_tools_that_cannot_be_are_refused_by_the_field_at_fault(allowed, param):
+    choice = {"type": "allowed_tools", "allowed_tools": allowed}
+    error = _refusal(_body(tools=[LOOK], tool_choice=choice))
+    assert (error.kind, error.param) == (ErrorKind.BAD_REQUEST, param)
 
 
 @pytest.mark.parametrize("missing", ["model", "messages"])
@@ -598,9 +619,10 @@ def test_a_stream_is_asked_for_together_with_its_usage():
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_whole_reply_is_asked_for_without_a_word_on_streams(stream):
+def test_a_whole_reply_is_asked_for_in_words(stream):
     sent = _sent(_body(stream=stream, stream_options={"include_usage": True}))
-    assert sent.keys() == {"model", "messages"}
+    assert sent.keys() == {"model", "messages", "stream"}
+    assert sent["stream"] == b"false"
 
 
 def test_a_deferred_answer_is_asked_for_like_any_other():

@@ -65,6 +65,7 @@ def _messages(*messages: Message) -> list[dict[str, Any]]:
 
 def test_the_least_request_has_a_model_and_messages_only():
     assert _sent(_request()) == {
+        "stream": False,
         "model": "sent",
         "messages": [{"role": "user", "content": "Hello"}],
     }
@@ -207,7 +208,7 @@ def test_every_option_has_its_field(fields, name, value):
 
 
 def test_what_was_not_asked_for_is_not_sent():
-    assert _options().keys() == {"model", "messages", "tools"}
+    assert _options().keys() == {"model", "messages", "tools", "stream"}
 
 
 @pytest.mark.parametrize(("name", "written"), [("", "answer"), ("weather", "weather")])
@@ -229,7 +230,7 @@ def test_a_schema_is_as_strict_as_was_asked_for(strict):
 
 def test_a_choice_of_tools_without_tools_is_not_sent():
     options = Options(tool_use=ToolUse.REQUIRED, parallel_tool_calls=False)
-    assert _sent(_request(options=options)).keys() == {"model", "messages"}
+    assert _sent(_request(options=options)).keys() == {"model", "messages", "stream"}
 
 
 def test_stop_texts_are_not_sent():

@@ -29,6 +29,7 @@ def test_a_prompt_reaches_a_chat_upstream_as_a_users_message():
         "model": "m",
         "messages": [{"role": "user", "content": "Once"}],
         "max_completion_tokens": 5,
+        "stream": False,
     }
     assert words == ["logit_bias dropped"]
 
@@ -53,7 +54,7 @@ def test_a_chat_stream_comes_back_as_a_stream_of_completions():
 
 def test_an_effort_has_no_place():
     fields = DIALECT.outgoing(_asked(), model="m", effort="high", stream=False)
-    assert fields.keys() == {"model", "prompt", "stop"}
+    assert fields.keys() == {"model", "prompt", "stop", "stream"}
 
 
 def test_the_same_dialect_is_relayed():

@@ -181,8 +181,10 @@ def test_a_stream_is_asked_for_together_with_its_usage():
     assert (sent["stream"], sent["stream_options"]) == (b"true", b'{"include_usage":true}')
 
 
-def test_a_whole_reply_is_asked_for_without_a_word_on_streams():
-    assert _sent(stream_options={"include_usage": True}).keys() == {"model", "prompt"}
+def test_a_whole_reply_is_asked_for_in_words():
+    sent = _sent(stream_options={"include_usage": True})
+    assert sent.keys() == {"model", "prompt", "stream"}
+    assert sent["stream"] == b"false"
 
 
 def test_what_nobody_knows_is_kept():

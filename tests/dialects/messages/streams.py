@@ -43,6 +43,11 @@ def asked(said: Any = "Hello", **fields: Any) -> Asked:
     return DIALECT.decode_request(body_of(said, **fields))
 
 
+def asked_to_think(**fields: Any) -> Asked:
+    """A checked request of a caller who wants to see thoughts."""
+    return asked(**{"thinking": {"type": "adaptive"}} | fields)
+
+
 def frame(counted: Callable[[], int] = lambda: COUNTED) -> Frame:
     return Frame(reply_id="abc", created=1785000000, count_input=counted)
 
@@ -178,11 +183,12 @@ def message_of(body: bytes) -> dict[str, Any]:
 
 
 def streamed(*events: Event, usage: Usage = USAGE, **fields: Any) -> bytes:
-    """What the encoder makes of events, one by one."""
-    encoder = MessagesEncoder(asked(**fields), frame())
+    """What the encoder makes of events, one by one; thoughts are asked for."""
+    encoder = MessagesEncoder(asked_to_think(**fields), frame())
     return b"".join(encoder.feed(one) for one in events) + encoder.finish(usage)
 
 
-def folded(*events: Event, usage: Usage = USAGE) -> dict[str, Any]:
-    """What the encoder makes of events at once."""
-    return message_of(MessagesEncoder(asked(), frame()).whole(events, usage))
+def folded(*events: Event, usage: Usage = USAGE, **fields: Any) -> dict[str, Any]:
+    """What the encoder makes of events at once; thoughts are asked for."""
+    encoder = MessagesEncoder(asked_to_think(**fields), frame())
+    return message_of(encoder.whole(events, usage))

@@ -33,6 +33,7 @@ from tests.dialects.messages.streams import (
     USAGE,
     adds,
     asked,
+    asked_to_think,
     begins,
     calls,
     closes,
@@ -62,7 +63,8 @@ TALK = (
 
 
 def _translated(*pieces: bytes, stop: tuple[str, ...] = ()) -> tuple[TranslatedStream, bytes]:
-    stream = TranslatedStream(UPSTREAM.decoder(RULES), CALLER.encoder(asked(), frame()), stop)
+    encoder = CALLER.encoder(asked_to_think(), frame())
+    stream = TranslatedStream(UPSTREAM.decoder(RULES), encoder, stop)
     passed = b"".join(stream.feed(piece) for piece in pieces) + stream.close()
     return stream, passed + stream.finish(stream.reported_usage() or USAGE)
 

@@ -74,6 +74,7 @@ def _unsupported(**fields: Any) -> str | None:
 def test_a_plain_question():
     assert _written() == (
         {
+            "stream": False,
             "model": "sent",
             "max_tokens": 8192,
             "messages": [{"role": "user", "content": "Hello"}],
@@ -285,7 +286,7 @@ def test_temperature_is_capped_with_a_word():
 def test_a_setting_that_messages_lacks_is_dropped_with_a_word(options, word):
     body, words = _option(**options)
     assert words == [word]
-    assert set(body) == {"model", "max_tokens", "messages"}
+    assert set(body) == {"model", "max_tokens", "messages", "stream"}
 
 
 def test_what_the_callers_dialect_could_not_say_has_its_word():

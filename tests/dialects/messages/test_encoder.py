@@ -26,6 +26,7 @@ from tests.dialects.messages.streams import (
     STOPPED,
     USAGE,
     asked,
+    asked_to_think,
     events_of,
     folded,
     frame,
@@ -45,10 +46,10 @@ def _call(index: int, arguments: str = "", name: str = "", call_id: str = "") ->
     return ToolCallDelta(index=index, arguments=arguments, call_id=call_id, name=name)
 
 
-def _both(*events: Event) -> dict[str, Any]:
+def _both(*events: Event, **fields: Any) -> dict[str, Any]:
     """What a client makes of events streamed, which has to be what it is at once."""
-    message = heard(streamed(STARTED, *events))
-    assert message == folded(STARTED, *events)
+    message = heard(streamed(STARTED, *events, **fields))
+    assert message == folded(STARTED, *events, **fields)
     return message
 
 
@@ -201,7 +202,7 @@ def test_thoughts_come_sealed_before_the_text():
 
 
 def test_the_seal_is_written_when_it_comes():
-    encoder = MessagesEncoder(asked(), frame())
+    encoder = MessagesEncoder(asked_to_think(), frame())
     encoder.feed(STARTED)
     encoder.feed(ReasoningDelta(text="Hm."))
     sent = events_of(encoder.feed(ReasoningSealed(encrypted="enc")))
@@ -233,6 +234,47 @@ def test_thoughts_after_a_seal_are_new_ones():
     )
     kinds = [block["type"] for block in message["content"]]
     assert kinds == ["thinking", "thinking", "redacted_thinking"]
+
+
+_THOUGHT: list[Event] = [
+    ReasoningDelta(text="Hm."),
+    ReasoningSealed(encrypted="enc", item_id="rs_1"),
+    ReasoningSealed(encrypted="more"),
+]
+
+
+@pytest.mark.parametrize("thinking", [None, {"type": "disabled"}, {"type": "new"}])
+def test_thoughts_that_nobody_asked_for_are_left_out(thinking):
+    message = _both(*_THOUGHT, _says("a"), STOPPED, thinking=thinking)
+    assert message["content"] == [{"type": "text", "text": "a"}]
+
+
+@pytest.mark.parametrize("kind", ["enabled", "adaptive"])
+def test_thoughts_that_were_asked_for_are_told(kind):
+    message = _both(*_THOUGHT, _says("a"), STOPPED, thinking={"type": kind})
+    kinds = [block["type"] for block in message["content"]]
+    assert kinds == ["thinking", "redacted_thinking", "text"]
+
+
+def test_text_goes_on_over_thoughts_that_are_left_out():
+    message = _both(_says("a"), *_THOUGHT, _says("b"), STOPPED, thinking={"type": "disabled"})
+    assert message["content"] == [{"type": "text", "text": "ab"}]
+
+
+def test_omitted_thoughts_keep_their_seal_and_lose_their_text():
+    thinking = {"type": "enabled", "budget_tokens": 1024, "display": "omitted"}
+    message = _both(*_THOUGHT[:2], _says("a"), STOPPED, thinking=thinking)
+    assert message["content"] == [
+        {"type": "thinking", "thinking": "", "signature": sealed_token("enc", "rs_1")},
+        {"type": "text", "text": "a"},
+    ]
+
+
+def test_omitted_thoughts_send_no_delta_but_their_seal():
+    thinking = {"type": "adaptive", "display": "omitted"}
+    sent = streamed(STARTED, *_THOUGHT[:2], STOPPED, thinking=thinking)
+    deltas = [one["delta"] for one in events_of(sent) if one["type"] == "content_block_delta"]
+    assert [delta["type"] for delta in deltas] == ["signature_delta"]
 
 
 # -------------------------------------------------------------------------------------- tool calls

@@ -15,7 +15,7 @@ from groxy.dialects._base import EmbeddedError, StreamRelay
 from groxy.dialects._translation import TranslatedStream
 from groxy.dialects.messages import DIALECT
 from groxy.dialects.messages.sealing import opened_token
-from tests.dialects.messages.streams import RULES, USAGE, asked, frame, heard
+from tests.dialects.messages.streams import RULES, USAGE, asked, asked_to_think, frame, heard
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "messages"
 every_recording = pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def _relay() -> StreamRelay:
 
 
 def _translation() -> StreamRelay:
-    return TranslatedStream(DIALECT.decoder(RULES), DIALECT.encoder(asked(), frame()))
+    return TranslatedStream(DIALECT.decoder(RULES), DIALECT.encoder(asked_to_think(), frame()))
 
 
 def _failure(relay: StreamRelay) -> Any:

@@ -37,6 +37,7 @@ def items(*messages: Message) -> list[dict[str, Any]]:
 def test_a_plain_question_says_no_more_than_needed() -> None:
     assert encoded() == (
         {
+            "stream": False,
             "model": "sent",
             "input": [{"type": "message", "role": "user", "content": "Hello!"}],
             "store": False,
@@ -252,7 +253,7 @@ def test_what_cannot_be_said_is_named() -> None:
         "top_logprobs dropped",
         "min_p dropped",
     ]
-    assert body.keys() == {"model", "input", "store", "include"}
+    assert body.keys() == {"model", "input", "store", "include", "stream"}
 
 
 def test_more_than_one_answer_is_refused() -> None:

@@ -308,6 +308,12 @@ async def test_sealed_thoughts_go_out_and_are_known_when_they_come_back_in_messa
     assert said["error"]["type"] == "invalid_request_error"
 
 
+async def test_thoughts_that_nobody_asked_for_are_not_told_in_messages():
+    for fields in ({}, {"thinking": {"type": "disabled"}, "output_config": {"effort": "low"}}):
+        _, reply = await _json("messages", model="grok-4.20-reasoning", **fields)
+        assert [block["type"] for block in reply["content"]] == ["text"]
+
+
 async def test_sealed_thoughts_are_streamed_where_the_dialect_has_a_place_for_them():
     fields = {"reasoning": {"effort": "low"}, "include": [_SEALED]}
     relay = await _streamed("responses", **fields)

@@ -19,19 +19,19 @@ from groxy.core.request import (
     Role,
     ServerTool,
     Tool,
-    ToolUse,
 )
 from groxy.dialects._base import Asked
+from groxy.dialects.chat.choice import mark_of, marks_left, tool_use
 from groxy.dialects.chat.hints import SERVER_TOOLS
 from groxy.dialects.chat.search import is_on, search_tools
 from groxy.dialects.chat.shapes import (
     Chat,
     MessageShape,
-    NamedTool,
     PartShape,
     ReasoningOptions,
     SearchParameters,
     Source,
+    ToolChoice,
     ToolFunction,
     chat_decoder,
 )
@@ -126,7 +126,7 @@ def canonical(asked: Asked) -> Request:
     return Request(
         model=chat.model,
         messages=tuple(_message(message) for message in chat.messages),
-        tools=tuple(_tool(tool.function) for tool in chat.tools or () if tool.function),
+        tools=_functions(chat),
         server_tools=tuple(server_tools),
         options=_NO_OPTIONS if _OPTIONS.isdisjoint(asked.fields) else _options(chat),
         left_out=tuple((_left_out(asked.fields) + lost + _foreign_parts(chat))[:_MAX_LEFT_OUT]),
@@ -162,7 +162,7 @@ def _foreign_parts(chat: Chat) -> list[str]:
 
 def _options(chat: Chat) -> Options:
     choice, form = chat.tool_choice, chat.response_format
-    named = choice.function.name if isinstance(choice, NamedTool) and choice.function else None
+    named = choice.function.name if isinstance(choice, ToolChoice) and choice.function else None
     schema = form.json_schema if form else None
     return Options(
         max_output_tokens=chat.max_completion_tokens or chat.max_tokens,
@@ -178,7 +178,7 @@ def _options(chat: Chat) -> Options:
         logprobs=bool(chat.logprobs),
         top_logprobs=chat.top_logprobs,
         user=chat.user or "",
-        tool_use=ToolUse(choice) if isinstance(choice, str) else ToolUse.AUTO,
+        tool_use=tool_use(choice),
         tool_name=named,
         parallel_tool_calls=chat.parallel_tool_calls is not False,
         output_form=OutputForm(form.type) if form else OutputForm.TEXT,
@@ -204,6 +204,16 @@ def _effort(reasoning: ReasoningOptions | None) -> str | None:
 # ------------------------------------------------------------------------------------------ tools
 
 
+def _functions(chat: Chat) -> tuple[Tool, ...]:
+    """Return the functions that may be called; the others are not offered, so that it holds."""
+    left = marks_left(chat.tool_choice)
+    return tuple(
+        _tool(tool.function)
+        for tool in chat.tools or ()
+        if tool.function and (left is None or mark_of(tool) in left)
+    )
+
+
 def _tool(function: ToolFunction) -> Tool:
     return Tool(
         name=function.name,
@@ -222,7 +232,10 @@ def _server_tools(chat: Chat, fields: Fields) -> tuple[list[ServerTool], list[st
         tools, lost = search_tools(search)
     if all(tool.type == "function" for tool in chat.tools or ()):
         return tools, lost
+    left = marks_left(chat.tool_choice)
     for shape, raw in zip(chat.tools or (), _tools_decoder.decode(fields["tools"]), strict=True):
+        if left is not None and mark_of(shape) not in left:
+            continue
         if shape.type in SERVER_TOOLS:
             settings = {name: value for name, value in raw.items() if name != "type"}
             tools.append(ServerTool(kind=shape.type, settings=encode(settings)))

@@ -15,13 +15,16 @@ from groxy.core.usage import Usage
 from groxy.dialects import _completion_usage as chat_usage
 from groxy.dialects._base import EmbeddedError, UsageRules
 from groxy.dialects._embedded import is_there
+from groxy.dialects.chat.halves import Halves, may_have_halves
 from groxy.dialects.chat.mend import (
     ABSENT,
+    Call,
     Choice,
     Delta,
     finish_reason_of,
     has_whole_calls,
 )
+from groxy.dialects.chat.numbering import Calls
 from groxy.wire.json import UNREADABLE
 from groxy.wire.sse import DONE, SseEvent, SseReader
 
@@ -55,7 +58,8 @@ class ChunkStream(ABC, Generic[Piece]):
         self._sse = SseReader()
         self._spoken: set[int] = set()
         self._finished: set[int] = set()
-        self._calls: dict[int, list[str]] = {}
+        self._calls: dict[int, Calls] = {}
+        self._halves = Halves()
         self._usage_raw = ABSENT
         self._is_done = False
 
@@ -104,13 +108,14 @@ class ChunkStream(ABC, Generic[Piece]):
         if isinstance(self.failure, GroxyError):
             # Half an event: the cut itself is what went wrong, not how the half reads.
             self.failure, self._is_done = None, False
-        return pieces
+        return pieces + self._held_back() if self.failure is None else pieces
 
     def _pieces(self, events: Iterable[SseEvent]) -> list[Piece]:
         pieces: list[Piece] = []
         for _, data in events:
             if data.startswith(DONE):
                 self._is_done = True
+                pieces += self._held_back()
                 break
             try:
                 piece = self._take(data)
@@ -122,12 +127,25 @@ class ChunkStream(ABC, Generic[Piece]):
                 pieces.append(piece)
         return pieces
 
-    def _read(self, data: bytes) -> Chunk:
-        """Read one chunk; an error in its place is raised, its usage is kept."""
-        try:
-            chunk = _decode(data)
-        except UNREADABLE as error:
-            raise garbage(error) from None
+    def _held_back(self) -> list[Piece]:
+        """Return what becomes of half characters that nothing came to complete."""
+        data = self._halves.rest()
+        return [self._take(data)] if data else []
+
+    def _read(self, data: bytes) -> tuple[Chunk, bytes]:
+        """Read one chunk; an error in its place is raised, its usage is kept.
+
+        Returned with it are its bytes, which are others than `data` where half characters were in.
+        """
+        if self._halves.held:
+            chunk, data = self._read_mended(data)
+        else:
+            try:
+                chunk = _decode(data)
+            except UNREADABLE as error:
+                if not may_have_halves(data):
+                    raise garbage(error) from None
+                chunk, data = self._read_mended(data)
         if chunk.error is not ABSENT and is_there(chunk.error):
             raise EmbeddedError(data)
         if chunk.usage is not ABSENT:
@@ -135,7 +153,21 @@ class ChunkStream(ABC, Generic[Piece]):
                 chunk.usage = ABSENT
             else:
                 self._usage_raw = chunk.usage
-        return chunk
+        return chunk, data
+
+    def _read_mended(self, data: bytes) -> tuple[Chunk, bytes]:
+        data = self._halves.mended(data)
+        try:
+            return _decode(data), data
+        except UNREADABLE as error:
+            raise garbage(error) from None
+
+    def _settle(self, fragment: Call, choice: int) -> bool:
+        """Give a fragment of a call its call's index; return whether anything in it changed."""
+        calls = self._calls.get(choice)
+        if calls is None:
+            calls = self._calls[choice] = Calls()
+        return calls.settle(fragment)
 
     def _end(self, choice: Choice, delta: Delta | None) -> str | None:
         """Note the finish reason of a choice; return OpenAI's word for it, if it ends one."""

@@ -27,7 +27,7 @@ from groxy.core.events import (
 )
 from groxy.dialects._base import EmbeddedError, UsageRules
 from groxy.dialects.chat.chunks import Chunk, ChunkStream, seconds_of
-from groxy.dialects.chat.mend import ABSENT, Call, Delta, call_index, text_of
+from groxy.dialects.chat.mend import ABSENT, Call, Delta, text_of
 from groxy.dialects.chat.sources import cited_in, cited_urls, sealed_in
 from groxy.dialects.chat.whole import read_whole
 from groxy.wire.json import UNREADABLE
@@ -79,7 +79,7 @@ class ChatDecoder(ChunkStream[list[Event]]):
         """Return the events of a whole reply."""
         self._is_done = True
         try:
-            reply = read_whole(body)
+            reply, _ = read_whole(body)
         except (EmbeddedError, GroxyError) as error:
             self.failure = error
             return []
@@ -95,7 +95,7 @@ class ChatDecoder(ChunkStream[list[Event]]):
         return events + self._ending()
 
     def _take(self, data: bytes) -> list[Event]:
-        chunk = self._read(data)
+        chunk, data = self._read(data)
         if any(choice.finish_reason == "error" for choice in chunk.choices or ()):
             raise EmbeddedError(data)  # OpenRouter: a choice can fail without an error object.
         return self._events_of(chunk)
@@ -164,10 +164,10 @@ class ChatDecoder(ChunkStream[list[Event]]):
         return fresh
 
     def _called(self, fragment: Call, choice: int) -> list[Event]:
-        function = fragment.function
+        self._settle(fragment, choice)
+        index, function = fragment.index or 0, fragment.function
         name = (function.name if function else None) or ""
         arguments = (function.arguments if function else None) or ""
-        index = self._index_of(fragment, name, choice)
         call = self._open.setdefault((choice, index), _Call())
         call.call_id = call.call_id or fragment.id or ""
         if call.is_told:
@@ -176,19 +176,6 @@ class ChatDecoder(ChunkStream[list[Event]]):
             return [ToolCallDelta(index=index, arguments=arguments, choice=choice)]
         call.held += arguments
         return [self._told(call, name, choice, index)] if name else []
-
-    def _index_of(self, fragment: Call, name: str, choice: int) -> int:
-        """Return the index of a fragment's call, and note the call's id."""
-        ids = self._calls.setdefault(choice, [])
-        if fragment.id:
-            if fragment.id not in ids:
-                ids.append(fragment.id)
-        elif fragment.index is None and name:
-            last = self._open.get((choice, len(ids) - 1))
-            if last is None or last.is_told:
-                # Neither index nor id: a name begins a call, what has none goes on with the last.
-                ids.append(self._made_up_id(choice, len(ids)))
-        return fragment.index if fragment.index is not None else call_index(fragment.id, ids)
 
     def _told(self, call: _Call, name: str, choice: int, index: int) -> ToolCallDelta:
         call.is_told = True

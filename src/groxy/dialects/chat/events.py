@@ -20,11 +20,17 @@ from groxy.core.usage import Usage
 from groxy.dialects._base import Asked, Frame
 from groxy.dialects._completion_usage import written_usage
 from groxy.dialects._openai import encode_error
+from groxy.dialects.chat.held_calls import HeldCalls
 from groxy.dialects.chat.sources import written_sources
 from groxy.wire.json import encode
 from groxy.wire.sse import DONE
 
 _ID_PREFIX = "chatcmpl-"
+_NULL = b"null"
+_THOUGHTS = ("reasoning_content",)
+_OPENROUTERS_THOUGHTS = ("reasoning_content", "reasoning")
+_CUT_OFF = frozenset({"length", "content_filter"})
+"""The reasons that leave a call half done."""
 _DATA, _CHOICES, _END = b"data: ", b',"choices":[', b"]}\n\n"
 
 
@@ -45,18 +51,20 @@ class ChatEncoder:
         """The choices that began: whether they called a tool."""
         self._finished: set[int] = set()
         self._sources: list[Cited] = []
+        self._calls: dict[int, HeldCalls] = {}
+        is_openrouters = bytes(asked.fields.get("reasoning", _NULL)) != _NULL
+        self._thoughts = _OPENROUTERS_THOUGHTS if is_openrouters else _THOUGHTS
+        """The fields of thoughts; who asks for them as OpenRouter has it reads them so, too."""
 
     def feed(self, event: Event) -> bytes:
         """Return the bytes of one event; empty when chat has none for it."""
         match event:
             case TextDelta():
-                return self._choice(event.choice, {"content": event.text})
+                return self._say(event.choice, {"content": event.text})
             case ReasoningDelta():
-                return self._choice(event.choice, {"reasoning_content": event.text})
+                return self._say(event.choice, dict.fromkeys(self._thoughts, event.text))
             case ToolCallDelta():
-                written = self._choice(event.choice, {"tool_calls": [_fragment(event)]})
-                self._spoken[event.choice] = True
-                return written
+                return self._call(event)
             case Cited():
                 self._sources.append(event)
             case Started():
@@ -101,7 +109,11 @@ class ChatEncoder:
         reply = self._head | {
             "object": "chat.completion",
             "choices": [
-                {"index": index, "message": choice.message(), "finish_reason": choice.reason}
+                {
+                    "index": index,
+                    "message": choice.message(self._thoughts),
+                    "finish_reason": choice.reason,
+                }
                 for index, choice in sorted(choices.items())
             ],
             "usage": self._written_usage(usage),
@@ -126,6 +138,21 @@ class ChatEncoder:
         }
         self._opening = _DATA + encode(self._head)[:-1] + _CHOICES
 
+    def _say(self, index: int, delta: dict[str, Any]) -> bytes:
+        """Return text or thoughts, behind the calls that came before them."""
+        held = self._calls.get(index)
+        calls = self._written_calls(index, held.whole()) if held else b""
+        return calls + self._choice(index, delta)
+
+    def _call(self, event: ToolCallDelta) -> bytes:
+        role = self._role(event.choice)
+        self._spoken[event.choice] = True
+        held = self._calls.setdefault(event.choice, HeldCalls())
+        return role + self._written_calls(event.choice, held.take(event))
+
+    def _written_calls(self, index: int, calls: list[dict[str, Any]]) -> bytes:
+        return b"".join(self._choice(index, {"tool_calls": [call]}) for call in calls)
+
     def _choice(self, index: int, delta: dict[str, Any]) -> bytes:
         written = encode({"index": index, "delta": delta, "finish_reason": None})
         return self._role(index) + self._opening + written + _END
@@ -138,8 +165,10 @@ class ChatEncoder:
         return self._choice(index, {"role": "assistant", "content": ""})
 
     def _end_choice(self, index: int, reason: str) -> bytes:
-        """Return the last chunk of a choice; its sources come with it."""
-        role = self._role(index)
+        """Return the last chunk of a choice, behind its last calls; its sources come with it."""
+        before = self._role(index)
+        if held := self._calls.get(index):
+            before += self._written_calls(index, held.rest(is_cut=reason in _CUT_OFF))
         self._finished.add(index)
         delta: dict[str, Any] = {}
         if sources := [source for source in self._sources if source.choice == index]:
@@ -148,7 +177,7 @@ class ChatEncoder:
         chunk = self._head | {"choices": [choice]}
         if self._sources:
             chunk["citations"] = _urls(self._sources)
-        return role + _DATA + encode(chunk) + b"\n\n"
+        return before + _DATA + encode(chunk) + b"\n\n"
 
     def _written_usage(self, usage: Usage) -> dict[str, Any]:
         return written_usage(usage, counting=self._counting, with_cost=self._wants_cost)
@@ -156,15 +185,6 @@ class ChatEncoder:
 
 def _urls(sources: Sequence[Cited]) -> list[str]:
     return list(dict.fromkeys(source.url for source in sources))
-
-
-def _fragment(event: ToolCallDelta) -> dict[str, Any]:
-    function: dict[str, str] = {"arguments": event.arguments}
-    call: dict[str, Any] = {"index": event.index, "function": function}
-    if event.call_id:
-        call |= {"id": event.call_id, "type": "function"}
-        function["name"] = event.name
-    return call
 
 
 class _Choice:
@@ -203,12 +223,13 @@ class _Choice:
             case Finished():
                 self._reason = event.reason.value
 
-    def message(self) -> dict[str, Any]:
+    def message(self, thoughts: Sequence[str]) -> dict[str, Any]:
+        """Return the message; `thoughts` are the fields that its thoughts stand in."""
         message: dict[str, Any] = {"role": "assistant", "content": "".join(self.text) or None}
         if not self.calls:
             message["content"] = "".join(self.text)
         if self.thoughts:
-            message["reasoning_content"] = "".join(self.thoughts)
+            message |= dict.fromkeys(thoughts, "".join(self.thoughts))
         if self.calls:
             message["tool_calls"] = [self.calls[index] for index in sorted(self.calls)]
         if self.sources:

@@ -59,9 +59,10 @@ def may_name_files(parts: Sequence[PartShape]) -> bool:
 def carriers(chat: Chat, parts: Sequence[PartShape]) -> tuple[str, ...]:
     """Return the dialects that can carry this request, best first; () for all of chat's.
 
-    Only chat has several choices, sound, and tools of kinds that nobody else knows.
+    Only chat has several choices, sound, functions from before there were tools, and tools of kinds
+    that nobody else knows.
     """
-    if chat.n is not None and chat.n > 1:
+    if (chat.n is not None and chat.n > 1) or _has_old_functions(chat):
         return _ONLY_CHAT
     kinds = {tool.type for tool in chat.tools} - _LOCAL_TOOLS if chat.tools else set()
     if not kinds <= SERVER_TOOLS or any(part.type not in _KNOWN_PARTS for part in parts):
@@ -69,6 +70,17 @@ def carriers(chat: Chat, parts: Sequence[PartShape]) -> tuple[str, ...]:
     if kinds or is_on(chat.search_parameters):
         return _SERVER_TOOL_CARRIERS
     return ()
+
+
+def _has_old_functions(chat: Chat) -> bool:
+    """Return whether functions are offered, or were called, in the form that `tools` replaced.
+
+    Their calls have no ids, which the other dialects need to find the result of each, and the
+    reply would need that form too (deprecated since tools: OpenAI's OpenAPI document 2.3.0).
+    """
+    if chat.functions or chat.function_call is not None:
+        return True
+    return any(one.function_call is not None or one.role == "function" for one in chat.messages)
 
 
 def conversation(chat: Chat) -> str:

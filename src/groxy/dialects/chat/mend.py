@@ -5,11 +5,13 @@ without `index`; Workers AI streams numbers as text; old AI SDKs break on `role:
 calls thoughts `reasoning` (seen 2025-2026, listed with their reports in docs/dialects/chat.md).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from groxy.dialects._embedded import is_there
+from groxy.dialects.chat.halves import without_halves
 from groxy.wire.json import UNREADABLE, decode_any, encode
 
 ABSENT = msgspec.Raw(b"")
@@ -110,16 +112,16 @@ def finish_reason_of(reason: str | None, *, has_calls: bool) -> str | None:
     return _FOREIGN_REASONS.get(reason.lower(), "stop")
 
 
-def mended_delta(delta: dict[str, Any], call_ids: list[str], *, is_first: bool) -> dict[str, Any]:
-    """Return `delta` as every client can read it; `call_ids` are the choice's calls so far."""
+def mended_delta(delta: dict[str, Any], calls: Sequence[Call], *, is_first: bool) -> dict[str, Any]:
+    """Return `delta` as every client can read it; `calls` are its calls, settled."""
     delta.pop("role", None)
     if is_first:
         delta = {"role": "assistant", **delta}
     if len(delta) == 1 and is_first:
         delta["content"] = ""
     _mend_text(delta)
-    for call in delta.get("tool_calls") or ():
-        _mend_call(call, call_ids)
+    for call, settled in zip(delta.get("tool_calls") or (), calls, strict=False):
+        _mend_call(call, settled)
     return delta
 
 
@@ -142,17 +144,16 @@ def _mend_text(message: dict[str, Any]) -> None:
         message["reasoning_content"] = thoughts
 
 
-def _mend_call(call: dict[str, Any], call_ids: list[str]) -> None:
-    if call.get("index") is None:
-        call["index"] = call_index(call.get("id"), call_ids)
-    if call.get("id") is not None:
+def _mend_call(call: dict[str, Any], settled: Call) -> None:
+    call["index"] = settled.index
+    if call.get("id") and not settled.id:
+        del call["id"]
+        call.pop("type", None)
+    elif call.get("id") is not None:
         call["type"] = call.get("type") or "function"
-
-
-def call_index(call_id: str | None, call_ids: list[str]) -> int:
-    """Return the index of a fragment that has none: its call's, or else that of the last call."""
-    at_id = call_ids.index(call_id) if call_id in call_ids else len(call_ids) - 1
-    return max(at_id, 0)
+    function = call.get("function") or {}
+    if function.get("name") and settled.function is not None and not settled.function.name:
+        del function["name"]
 
 
 def whole_as_chunks(body: bytes) -> list[bytes]:
@@ -163,7 +164,8 @@ def whole_as_chunks(body: bytes) -> list[bytes]:
     try:
         whole, reply = _whole_decoder.decode(body), decode_any(body)
     except UNREADABLE:
-        return [body]
+        mended = without_halves(body)
+        return [body] if mended == body else whole_as_chunks(mended)
     has_failed = any(choice.finish_reason == "error" for choice in whole.choices)
     if has_failed or not whole.choices or is_there(whole.error):
         return [body]

@@ -3,9 +3,10 @@
 In: an upstream's bytes, split anywhere. Out: bytes for the caller. An event that needs nothing is
 passed on untouched; it is decoded only as far as the books and the mends need. Mended are: roles
 (first delta of a choice has it, later ones do not), cumulative usage on every chunk (taken out),
-finish reasons outside OpenAI's set, tool calls without index or type, numbers where text belongs,
-OpenRouter's `reasoning` (also given as `reasoning_content`). `[DONE]` and usage are held back for
-`finish`. Must not talk to anyone and must not price anything.
+finish reasons outside OpenAI's set, tool calls without index or type, or that share an index or
+repeat their id, numbers where text belongs, half characters, OpenRouter's `reasoning` (also given
+as `reasoning_content`). `[DONE]` and usage are held back for `finish`. Must not talk to anyone and
+must not price anything.
 """
 
 from typing import Any
@@ -102,7 +103,7 @@ class ChatRelay(ChunkStream[bytes]):
 
     def _take(self, data: bytes) -> bytes:
         """Read one event; return what of it goes to the caller, mended where needed."""
-        chunk = self._read(data)
+        chunk, data = self._read(data)
         if not self.tally.reply_id:
             self.tally.reply_id, self._created = chunk.id or "", seconds_of(chunk.created)
         if chunk.model:
@@ -118,7 +119,7 @@ class ChatRelay(ChunkStream[bytes]):
             if choice.finish_reason == "error":
                 raise EmbeddedError(data)  # OpenRouter: a choice can fail without an error object.
             needs_mending |= self._note(choice)
-        passed = self._mended(data) if needs_mending else data
+        passed = self._mended(data, choices) if needs_mending else data
         self._opening.clear()
         return passed
 
@@ -158,10 +159,9 @@ class ChatRelay(ChunkStream[bytes]):
             needs_mending |= not delta.reasoning_content
         for call in delta.tool_calls or ():
             self.tally.has_output = True
-            needs_mending |= call.index is None or (call.id is not None and call.type != "function")
-            known = self._calls.setdefault(index, [])
-            if call.id and call.id not in known:
-                known.append(call.id)
+            needs_mending |= self._settle(call, index)
+            needs_mending |= call.id is not None and call.type != "function"
+            if call.id:
                 self.tally.call_ids.append(call.id)
             if call.function is not None:
                 name = call.function.name or ""
@@ -170,20 +170,20 @@ class ChatRelay(ChunkStream[bytes]):
                 self.tally.output.append(name + (call.function.arguments or ""))
         return needs_mending
 
-    def _mended(self, data: bytes) -> bytes:
+    def _mended(self, data: bytes, choices: list[Choice]) -> bytes:
         try:
             chunk = decode_any(data)
         except UNREADABLE as error:
             raise garbage(error) from None
         chunk.pop("usage", None)
-        for choice in chunk["choices"]:
-            index = choice.get("index") or 0
-            calls = self._calls.get(index, [])
+        for choice, noted in zip(chunk["choices"], choices, strict=True):
+            index = noted.index
             if choice.get("finish_reason") is not None:
-                has_calls = bool(calls) and index in self._finished
+                has_calls = index in self._calls and index in self._finished
                 reason = finish_reason_of(choice["finish_reason"], has_calls=has_calls)
                 choice["finish_reason"] = reason
             delta = choice.get("delta") or {}
+            calls = (noted.delta.tool_calls if noted.delta is not None else None) or ()
             choice["delta"] = mended_delta(delta, calls, is_first=index in self._opening)
             self._opening.discard(index)
         return encode(chunk)

@@ -13,6 +13,7 @@ from groxy.core.request import ToolUse
 from groxy.dialects._base import Asked
 from groxy.dialects._bounds import open_body
 from groxy.dialects.chat import hints
+from groxy.dialects.chat.choice import check_allowed
 from groxy.dialects.chat.shapes import Chat, MessageShape, PartShape, chat_decoder
 from groxy.wire.json import Fields, decode_request as decode_json, encode
 
@@ -76,6 +77,7 @@ def _check_tools(chat: Chat) -> None:
         known = [use.value for use in ToolUse]
         if chat.tool_choice not in known:
             raise _bad("tool_choice", f"must be one of {', '.join(known)}, or name a function")
+    check_allowed(chat)
     form = chat.response_format
     if (
         form
@@ -116,6 +118,7 @@ def outgoing(asked: Asked, *, model: str, effort: str | None, stream: bool) -> F
         # Always asked for upstream: the books need it even when the caller does not.
         fields["stream_options"] = Raw(b'{"include_usage":true}')
     else:
-        fields.pop("stream", None)
+        # Said, not left out: there are upstreams that stream unless they are told not to.
+        fields["stream"] = Raw(b"false")
         fields.pop("stream_options", None)
     return fields

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Raw
 
+from groxy.wire.json import Fields
+
 Count = Annotated[int, Meta(ge=1, le=128)]
 Tokens = Annotated[int, Meta(ge=1, le=2**31)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -76,6 +78,7 @@ class MessageShape(msgspec.Struct):
     reasoning_details: Raw = Raw(b"")
     tool_calls: list[CallShape] | None = None
     tool_call_id: str | None = None
+    function_call: Fields | None = None
 
 
 class ToolFunction(msgspec.Struct):
@@ -122,16 +125,29 @@ class UsageOptions(msgspec.Struct):
 
 
 class NamedFunction(msgspec.Struct):
-    """The function that must be called."""
+    """A function by its name."""
 
     name: str
 
 
 class NamedTool(msgspec.Struct):
-    """The tool that must be called."""
+    """A tool by its name; without a function by its type."""
 
     type: str = "function"
     function: NamedFunction | None = None
+
+
+class AllowedTools(msgspec.Struct):
+    """The tools that may be called, of all that are offered."""
+
+    tools: Annotated[list[NamedTool], Meta(max_length=MAX_TOOLS)] | None = None
+    mode: Literal["auto", "required"] | None = None
+
+
+class ToolChoice(NamedTool):
+    """The tool that must be called, or those that may be."""
+
+    allowed_tools: AllowedTools | None = None
 
 
 class ReasoningOptions(msgspec.Struct):
@@ -212,8 +228,10 @@ class Chat(msgspec.Struct):
     reasoning: ReasoningOptions | None = None
     response_format: ResponseFormat | None = None
     tools: Annotated[list[ToolShape], Meta(max_length=MAX_TOOLS)] | None = None
-    tool_choice: str | NamedTool | None = None
+    tool_choice: str | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
+    functions: list[Raw] | None = None
+    function_call: str | Fields | None = None
     search_parameters: SearchParameters | None = None
     user: str | None = None
     prompt_cache_key: str | None = None

@@ -34,8 +34,8 @@ def encode_request(
     effort = effort if effort is not None else request.options.reasoning_effort
     if effort is not None:
         body["reasoning_effort"] = effort
+    body["stream"] = stream
     if stream:
-        body["stream"] = True
         body["stream_options"] = {"include_usage": True}
     return {name: Raw(encode(value)) for name, value in body.items()}, _lost(request)
 

@@ -8,6 +8,7 @@ from groxy.dialects import _completion_usage as chat_usage
 from groxy.dialects._base import Counting, EmbeddedError, Tally, UsageRules
 from groxy.dialects._embedded import failure_in, is_there
 from groxy.dialects.chat.chunks import Chunk
+from groxy.dialects.chat.halves import without_halves
 from groxy.dialects.chat.mend import (
     FINISH_REASONS,
     Choice,
@@ -34,11 +35,10 @@ class ChatReply:
         wants_cost: bool = False,
         counting: Counting = Counting.OPENAI,
     ) -> None:
-        self._body = body
         self._rules = rules
         self._wants_cost = wants_cost
         self._counting = counting
-        self._reply = read_whole(body)
+        self._reply, self._body = read_whole(body)
         self._needs_mending = False
         self.tally = Tally(reply_id=self._reply.id or "", model_served=self._reply.model or "")
         for choice in self._reply.choices or ():
@@ -98,11 +98,17 @@ class ChatReply:
         )
 
 
-def read_whole(body: bytes) -> Chunk:
-    """Read a whole reply; raise `EmbeddedError` for an error, BAD_REPLY for nonsense."""
+def read_whole(body: bytes) -> tuple[Chunk, bytes]:
+    """Read a whole reply; raise `EmbeddedError` for an error, BAD_REPLY for nonsense.
+
+    Returned with it is its body, which is another than `body` where half characters were in it.
+    """
     try:
         reply = _decode(body)
     except UNREADABLE as error:
+        mended = without_halves(body)
+        if mended != body:
+            return read_whole(mended)
         raise failure_in(body, error) from None
     if not reply.choices:
         if is_there(reply.error):
@@ -110,4 +116,4 @@ def read_whole(body: bytes) -> Chunk:
         raise GroxyError(ErrorKind.BAD_REPLY, "The upstream sent a reply without an answer.")
     if is_there(reply.error) or any(choice.finish_reason == "error" for choice in reply.choices):
         raise EmbeddedError(body)
-    return reply
+    return reply, body

@@ -140,7 +140,8 @@ def outgoing(asked: Asked, *, model: str, stream: bool) -> Fields:
         # Always asked for upstream: the books need it even when the caller does not.
         fields["stream_options"] = Raw(b'{"include_usage":true}')
     else:
-        fields.pop("stream", None)
+        # Said, not left out: there are upstreams that stream unless they are told not to.
+        fields["stream"] = Raw(b"false")
         fields.pop("stream_options", None)
     return fields
 

@@ -62,8 +62,7 @@ def encode_request(
         words.append("detail dropped")
     if any(message.name for message in request.messages):
         words.append("name dropped")
-    if stream:
-        body["stream"] = True
+    body["stream"] = stream
     return {name: Raw(encode(value)) for name, value in body.items()}, words
 
 

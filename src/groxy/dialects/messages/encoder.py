@@ -2,8 +2,9 @@
 
 In: events of any dialect. Out: bytes for the caller. Blocks never interleave: what comes for a
 later block while an earlier one is still open waits, and a tool call is closed early only when its
-arguments are whole. Only the first choice is told: Messages has no others. Citations are left out:
-Messages quotes its own search results, and has no place for a plain address.
+arguments are whole. Only the first choice is told: Messages has no others. Thoughts are told as far
+as the caller asked for them: who did not reads the first block as the answer. Citations are left
+out: Messages quotes its own search results, and has no place for a plain address.
 """
 
 from collections import deque
@@ -26,7 +27,7 @@ from groxy.core.events import (
     UsageReported,
 )
 from groxy.core.usage import Usage
-from groxy.dialects._base import Asked, Frame
+from groxy.dialects._base import Asked, Frame, ThoughtsShown
 from groxy.dialects.messages.errors import encode_stream_error
 from groxy.dialects.messages.sealing import sealed_token
 from groxy.dialects.messages.stops import stop_reason
@@ -146,6 +147,7 @@ class MessagesEncoder:
     def __init__(self, asked: Asked, frame: Frame) -> None:
         self._frame = frame
         self._model = asked.model
+        self._shown = asked.thoughts_shown
         self._has_started = False
         self._finished: Finished | None = None
         self._has_calls = False
@@ -211,8 +213,7 @@ class MessagesEncoder:
                 if text:
                     self._last("text").pieces.append(text)
             case ReasoningDelta(text=text):
-                if text:
-                    self._last("thinking").pieces.append(text)
+                self._think(text)
             case ReasoningSealed():
                 self._seal(event)
             case ToolCallDelta():
@@ -236,8 +237,15 @@ class MessagesEncoder:
         self._blocks.append(block)
         return block
 
+    def _think(self, text: str) -> None:
+        if not text or self._shown is ThoughtsShown.NONE:
+            return
+        block = self._last("thinking")
+        if self._shown is ThoughtsShown.ALL:
+            block.pieces.append(text)
+
     def _seal(self, event: ReasoningSealed) -> None:
-        if not event.encrypted:
+        if not event.encrypted or self._shown is ThoughtsShown.NONE:
             return
         block = self._blocks[-1] if self._blocks else None
         if block is None or block.kind != "thinking" or block.signature:

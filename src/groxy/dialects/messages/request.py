@@ -21,7 +21,7 @@ from groxy.core.request import (
     Tool,
     ToolUse,
 )
-from groxy.dialects._base import Asked, conversation_key
+from groxy.dialects._base import Asked, ThoughtsShown, conversation_key
 from groxy.dialects._bounds import open_body
 from groxy.dialects.messages import attribution, sealing
 from groxy.dialects.messages.blocks import (
@@ -86,6 +86,7 @@ def _asked(read: CountBody, body: bytes) -> Asked:
         carriers=_SEARCHERS if any(tool.is_web_search for tool in tools) else (),
         conversation=conversation_key(explicit, _system_text(read), _opening(read)),
         tool_names=frozenset(tool.name for tool in tools if tool.is_custom and tool.name),
+        thoughts_shown=read.thinking.shown if read.thinking else ThoughtsShown.NONE,
         max_cost_ticks=max_cost_ticks,
     )
 
@@ -156,9 +157,8 @@ def outgoing(asked: Asked, *, model: str, effort: str | None, stream: bool) -> F
     """
     fields = dict(asked.fields)
     fields["model"] = Raw(encode(model))
-    fields.pop("stream", None)
-    if stream:
-        fields["stream"] = Raw(b"true")
+    # Said also where it is not wanted: there are upstreams that stream unless they are told not to.
+    fields["stream"] = Raw(b"true" if stream else b"false")
     if effort is not None:
         _set_effort(fields, effort)
     try:

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Raw
 
+from groxy.dialects._base import ThoughtsShown
+
 MAX_TOOLS = 200
 """xAI's function calling guide, 2026: 200 tools at most."""
 NOTHING = Raw(b"")
@@ -97,6 +99,15 @@ class Thinking(msgspec.Struct):
 
     type: str
     budget_tokens: int | None = None
+    display: str | None = None
+    """What to show of it: summarized, or omitted (platform.claude.com, autumn 2026)."""
+
+    @property
+    def shown(self) -> ThoughtsShown:
+        """How much of it the caller wants to see."""
+        if self.type not in ("enabled", "adaptive"):
+            return ThoughtsShown.NONE
+        return ThoughtsShown.SEALED if self.display == "omitted" else ThoughtsShown.ALL
 
 
 class OutputFormat(msgspec.Struct):

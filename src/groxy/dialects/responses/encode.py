@@ -37,8 +37,7 @@ def encode_request(
     body |= _settings(options, effort)
     body["store"] = False
     body["include"] = ["reasoning.encrypted_content"]
-    if stream:
-        body["stream"] = True
+    body["stream"] = stream
     fields = {name: Raw(encode(value)) for name, value in body.items()}
     return fields, [f"{name} dropped" for name in _unsaid(options) + list(request.left_out)]
 

@@ -253,7 +253,8 @@ def outgoing(asked: Asked, *, model: str, effort: str | None, stream: bool) -> F
     if stream:
         fields["stream"] = Raw(b"true")
     else:
-        fields.pop("stream", None)
+        # Said, not left out: there are upstreams that stream unless they are told not to.
+        fields["stream"] = Raw(b"false")
         fields.pop("stream_options", None)
     return fields
 

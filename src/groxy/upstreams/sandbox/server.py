@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.request import Request
-from groxy.dialects._base import CallersEnd
+from groxy.dialects._base import CallersEnd, ThoughtsShown
 from groxy.dialects.chat import DIALECT as CHAT
 from groxy.dialects.completions import DIALECT as COMPLETIONS
 from groxy.dialects.embeddings import DIALECT as EMBEDDINGS
@@ -202,6 +202,8 @@ class Sandbox:
             script = replace(script, error_200=True)
         if failure := failure_of(script, dialect.name):
             return self._failed(failure, after_s=script.slow_first)
+        if request.options.reasoning_effort is not None and "thinking" not in asked.fields:
+            asked.thoughts_shown = ThoughtsShown.ALL  # Gateways ask for them so, in Messages too.
         answer = reply_to(request, script, self._tokens)
         writing = Writing(answer=answer, dialect=dialect, asked=asked, script=script)
         pace = self._pace if script.pace is None else script.pace
