@@ -32,6 +32,7 @@ from groxy.store.secrets import InstallationSecret
 from groxy.store.standings import (
     StandingChange,
     Tally,
+    Written,
     add_tallies,
     standings_since,
     write_standings,
@@ -134,7 +135,7 @@ class Standings:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def write(self, changes: Sequence[StandingChange]) -> int:
+    async def write(self, changes: Sequence[StandingChange]) -> Written:
         return await write_standings(self._database, changes)
 
     async def add_tallies(self, tallies: Sequence[Tally]) -> None:

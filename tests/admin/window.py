@@ -25,6 +25,7 @@ from groxy.store.audit import AuditLine, list_audit
 from groxy.store.database import Database
 from groxy.store.media import Kind
 from groxy.store.secrets import InstallationSecret
+from groxy.store.standings import Written
 from groxy.wire.asgi import AsgiApp, Receive, Scope, Send
 from tests.routing.fleet import CATALOG
 
@@ -161,9 +162,9 @@ class Window:
 class Standings:
     """A store of standings that forgets everything."""
 
-    async def write(self, changes: object) -> int:
+    async def write(self, changes: object) -> Written:
         del changes
-        return 1
+        return Written(1)
 
     async def add_tallies(self, tallies: object) -> None:
         del tallies

@@ -1,7 +1,11 @@
 """What runs beside the requests."""
 
 import asyncio
+from types import SimpleNamespace
 
+import pytest
+
+from groxy.app import background
 from groxy.app.background import Sharing, repeated
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.terms import Terms
@@ -100,6 +104,50 @@ async def test_work_that_fails_is_done_again():
     while len(done) < 3:
         await asyncio.sleep(0.001)
     task.cancel()
+
+
+async def pauses_of(monkeypatch, every_s, *ends, takes_s=0.0):
+    """Return how long is waited before work that ends so, time after time, and before the next."""
+    pauses, now, coming = [], [0.0], iter(ends)
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+
+    async def work():
+        now[0] += takes_s
+        end = next(coming, asyncio.CancelledError)
+        if end is not None:
+            raise end
+
+    monkeypatch.setattr(background, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(background, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with pytest.raises(asyncio.CancelledError):
+        await repeated(every_s, "testing", work)
+    return pauses
+
+
+CRASH = KeyError("a defect")
+
+
+async def test_work_that_crashes_again_and_again_waits_longer_and_longer(monkeypatch, logged):
+    pauses = await pauses_of(monkeypatch, 4.0, *[CRASH] * 5)
+
+    assert pauses == [4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    assert [line["work"] for line in logged()] == ["testing"] * 5
+
+
+async def test_work_that_crashed_is_done_as_often_as_before_when_it_ends_well(monkeypatch):
+    assert await pauses_of(monkeypatch, 4.0, CRASH, CRASH, None) == [4.0, 8.0, 16.0, 4.0]
+
+
+async def test_a_crash_after_a_long_run_is_a_first_one(monkeypatch):
+    pauses = await pauses_of(monkeypatch, 4.0, *[CRASH] * 3, takes_s=31.0)
+
+    assert pauses == [4.0, 8.0, 8.0, 8.0]
+
+
+async def test_work_that_is_done_seldom_is_not_done_more_often_for_its_crashes(monkeypatch):
+    assert await pauses_of(monkeypatch, 600.0, CRASH, CRASH) == [600.0, 600.0, 600.0]
 
 
 async def test_uses_are_counted_in_the_store_when_the_gateway_stops(tmp_path):

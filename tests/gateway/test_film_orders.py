@@ -2,20 +2,18 @@
 
 import asyncio
 
-import aiohttp
 import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.gateway.reel import COMPLETED, FAILED, QUEUED
 from groxy.jobs.worker import LeaseLostError
+from groxy.wire.http import UnsentError
 from tests.gateway.film_set import DONE, OWNER, PENDING, FilmSeat, stoppable, told
 from tests.gateway.stage import DOWN, Reply
 
 
 def refused_connection() -> GroxyError:
-    error = GroxyError(ErrorKind.UPSTREAM_DOWN, "The upstream could not be reached.")
-    error.__cause__ = aiohttp.ClientConnectorError(None, OSError())  # type: ignore[arg-type]
-    return error
+    return UnsentError(ErrorKind.UPSTREAM_DOWN, "The upstream could not be reached.")
 
 
 async def test_another_account_is_asked_while_none_has_taken_the_job(stand):

@@ -1,6 +1,5 @@
 """An upstream that fails: has it certainly not taken a job, or is that not known?"""
 
-import aiohttp
 import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
@@ -9,16 +8,12 @@ from groxy.gateway.film_upstream import DoubtError, FilmUpstream
 from groxy.gateway.reel import Take
 from groxy.routing.candidate import Candidate, target_of
 from groxy.upstreams._base import Credentials
+from groxy.wire.http import UnsentError
 from tests.gateway.film_set import FilmSeat, told
 from tests.gateway.stage import DOWN, Reply, Stage
 
+LATE = ErrorKind.UPSTREAM_TIMEOUT
 CALL = MediaCall(path="/videos/generations", body=b'{"model":"m","prompt":"p"}')
-
-
-def caused(cause: BaseException) -> GroxyError:
-    error = GroxyError(ErrorKind.UPSTREAM_DOWN, "The upstream could not be reached.")
-    error.__cause__ = cause
-    return error
 
 
 async def begin(answer, **deadlines):
@@ -38,8 +33,7 @@ async def test_a_good_reply_gives_the_id(status):
 @pytest.mark.parametrize(
     "answer",
     [
-        caused(aiohttp.ClientConnectorError(None, OSError())),  # type: ignore[arg-type]
-        caused(aiohttp.ConnectionTimeoutError()),
+        *(UnsentError(kind, "It could not be reached.") for kind in (DOWN.kind, LATE)),
         *(told({"error": "no"}, status) for status in (400, 401, 403, 404, 429, 500, 503, 529)),
         told({"error": {"message": "overloaded", "code": 503}}),
     ],
@@ -54,7 +48,6 @@ async def test_it_said_no_or_never_heard_of_it(answer):
     "answer",
     [
         DOWN,
-        caused(aiohttp.ServerDisconnectedError()),
         *(told({}, status) for status in (408, 502, 504, 520, 524)),
         told({}),
         Reply(script=[b'{"request_id":', DOWN], content_type="application/json"),

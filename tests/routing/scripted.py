@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+from msgspec import UNSET
+
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.store.standings import StandingChange, Tally
+from groxy.store.standings import Standing, StandingChange, Tally, Written
 from groxy.wire.http import Outgoing
 from groxy.wire.json import encode
 from tests.routing.fleet import account
@@ -68,6 +70,8 @@ class Standings:
         self.tallies: list[Tally] = []
         self.is_down = False
         self.revision = 0
+        self.elsewhere: list[Standing] = []
+        """How accounts stand that an operator ordered about in another process."""
         self.before_write: Callable[[], None] = lambda: None
         self._is_writing, self._may_write = asyncio.Event(), asyncio.Event()
         self._may_write.set()
@@ -77,16 +81,24 @@ class Standings:
         self._may_write.clear()
         return self._is_writing, self._may_write
 
-    async def write(self, changes: Sequence[StandingChange]) -> int:
+    async def write(self, changes: Sequence[StandingChange]) -> Written:
         """Keep changes."""
         self._is_writing.set()
         await self._may_write.wait()
         await asyncio.sleep(0)
         self.before_write()
         self._must_be_up()
-        self.changes += changes
+        left_out = [
+            standing
+            for standing in self.elsewhere
+            if any(
+                one.account_id == standing.account_id and one.was is not UNSET for one in changes
+            )
+        ]
+        left = {standing.account_id for standing in left_out}
+        self.changes += [one for one in changes if one.account_id not in left]
         self.revision += 1
-        return self.revision
+        return Written(self.revision, left_out)
 
     async def add_tallies(self, tallies: Sequence[Tally]) -> None:
         """Keep counts."""
@@ -113,6 +125,12 @@ def fails(_: str = "") -> Reply:
     raise GroxyError(
         ErrorKind.UPSTREAM_DOWN, "The upstream could not be reached.", detail="refused"
     )
+
+
+def crashes(_: str = "") -> Reply:
+    """Fail as a defect does."""
+    message = "a defect"
+    raise KeyError(message)
 
 
 def always(body: bytes = b"{}", status: int = 200) -> Callable[[str], Reply]:

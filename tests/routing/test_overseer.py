@@ -2,6 +2,7 @@ import asyncio
 from math import inf
 
 import pytest
+from msgspec import UNSET
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.quota import QuotaSource, QuotaWindow
@@ -17,7 +18,15 @@ from groxy.store.standings import (
 )
 from groxy.upstreams._base import Credentials
 from tests.routing.fleet import AUTH, DOWN, LIMITED, QUOTA, Clock, account, directory_of, failure
-from tests.routing.scripted import Standings, Transport, account_at, always, fails, models
+from tests.routing.scripted import (
+    Standings,
+    Transport,
+    account_at,
+    always,
+    crashes,
+    fails,
+    models,
+)
 
 
 @pytest.fixture
@@ -232,6 +241,18 @@ async def test_one_upstream_that_does_not_answer_does_not_hold_up_the_others(sto
     await asyncio.wait([settling])
 
 
+async def test_a_crash_of_one_check_ends_no_other(store, logged):
+    odd, slow = account_at(crashes, "odd"), account_at(Transport(always(status=401), 0.02), "slow")
+    directory, overseer = watched(store, odd, slow)
+    reject(directory, odd, slow)
+    await overseer.settle_doubts()
+
+    assert how(directory) == ["cooling", "expired"]
+    assert directory.doubted == {}
+    crash = next(line for line in logged() if "exception" in line)
+    assert (crash["account"], "a defect" in crash["exception"]) == ("odd", True)
+
+
 async def while_checking(store, meanwhile):
     """Check a credential that is bad, and let something happen before the answer comes."""
     asked = asyncio.Event()
@@ -378,6 +399,59 @@ async def test_only_accounts_that_stand_as_was_thought_are_enabled(store, clock)
     await overseer.enable([one, other], lambda found: found is one)
 
     assert how(directory) == ["active", "disabled"]
+
+
+@pytest.mark.parametrize(
+    "decide",
+    [
+        lambda overseer, one: overseer.expire([one], only_if=lambda _: True),
+        lambda overseer, one: overseer.enable([one], lambda _: True),
+        lambda overseer, _: overseer.note_credit(),
+    ],
+    ids=["expire", "enable", "note credit"],
+)
+async def test_what_is_decided_here_does_not_undo_what_an_operator_ordered_elsewhere(
+    store, clock, decide
+):
+    one = account()
+    directory, overseer = watched(store, one, clock=clock)
+    directory.note_failure(one, failure(QUOTA))
+    store.elsewhere = [Standing(account_id="acc_1", status="disabled", reason=OPERATOR_DISABLED)]
+    await decide(overseer, one)
+
+    assert store.changes == []
+    assert how(directory) == ["disabled"]
+    assert one.rest_until == inf
+
+
+async def test_what_was_not_done_is_not_returned(store):
+    one, other = account("a"), account("b")
+    _, overseer = watched(store, one, other)
+    store.elsewhere = [Standing(account_id="a", status="disabled")]
+
+    assert await overseer.expire([one, other], only_if=lambda _: True) == [other]
+
+
+@pytest.mark.parametrize("order", ["disable", "enable", "expire", "clear"])
+async def test_an_order_of_the_operator_depends_on_nothing(store, clock, order):
+    one = account()
+    _, overseer = watched(store, one, clock=clock)
+    one.stand(Status.COOLING, NO_CREDIT, clock.at)
+    await getattr(overseer, order)([one])
+
+    assert {change.was for change in store.changes} == {UNSET}
+
+
+async def test_what_is_decided_of_an_account_that_serves_again_is_upon_what_the_store_has(
+    store, clock
+):
+    one = account()
+    directory, overseer = watched(store, one, clock=clock)
+    one.stand(Status.COOLING, NO_CREDIT, clock.at)
+    directory.note_success(one)
+    await overseer.expire([one], only_if=lambda _: True)
+
+    assert [change.was for change in store.changes] == [("cooling", NO_CREDIT)]
 
 
 async def test_an_account_that_was_cleared_before_its_want_of_credit_was_noted_stays_active(
@@ -581,6 +655,39 @@ async def test_with_a_real_store_a_second_process_follows_the_first(database, cl
     assert how(first) == ["active"] * 4
     assert [one.is_resting(clock.at) for one in first.accounts] == [False] * 4
     assert (await tallies_of(database, names))["well"].uses == 1
+
+
+async def test_with_a_real_store_an_account_that_was_disabled_elsewhere_does_not_come_back(
+    database, clock
+):
+    store = DatabaseStandings(database)
+    here, overseer = watched(store, rejected(), clock=clock)
+    _, operators = watched(store, *(elsewhere := [account()]), clock=clock)
+    reject(here, here.accounts[0])
+    await operators.disable(elsewhere)
+    await overseer.settle_doubts()
+    _, (standing,) = await standings_since(database, 0)
+
+    assert (standing.status, standing.reason) == ("disabled", OPERATOR_DISABLED)
+    assert how(here) == ["disabled"]
+
+
+async def test_with_a_real_store_credit_that_comes_and_goes_is_noted(database, clock):
+    directory, overseer = watched(DatabaseStandings(database), account(), clock=clock)
+    (one,) = directory.accounts
+    noted = []
+    for change in (
+        lambda: directory.note_failure(one, failure(QUOTA)),
+        lambda: (clock.turn(3601), directory.note_success(one)),
+        lambda: directory.note_failure(one, failure(QUOTA)),
+        lambda: (clock.turn(3601), directory.note_success(one)),
+    ):
+        change()
+        await overseer.note_credit()
+        _, (standing,) = await standings_since(database, 0)
+        noted.append(standing.status)
+
+    assert noted == ["cooling", "active", "cooling", "active"]
 
 
 def test_a_rest_that_has_no_end_can_be_noted(store, clock):

@@ -15,7 +15,16 @@ from groxy.upstreams._base import Credentials, KeyFacts
 from groxy.upstreams.sandbox import SandboxUpstream
 from groxy.wire.json import encode
 from tests.routing.fleet import QUOTA, UPSTREAMS, account, directory_of, failure
-from tests.routing.scripted import Reply, Standings, Transport, account_at, always, fails, models
+from tests.routing.scripted import (
+    Reply,
+    Standings,
+    Transport,
+    account_at,
+    always,
+    crashes,
+    fails,
+    models,
+)
 
 GOOD = {"api_key_blocked": False}
 ON_DEMAND = Schedule(every_s=0)
@@ -440,6 +449,18 @@ async def test_one_that_fails_does_not_keep_the_others_from_their_lists():
     assert [one.account_id for one in brought] == ["first", "second", "third"]
 
 
+async def test_a_crash_over_one_does_not_keep_the_others_from_their_lists(logged):
+    odd = account_at(crashes, "odd")
+    slow = account_at(Transport(lambda _: models("a"), takes_s=0.02), "slow")
+    _, refresher = refresher_of(odd, slow)
+    brought = await refresher.refresh([odd, slow])
+
+    assert slow.models == {"a"}
+    assert [one.error.partition(":")[0] for one in brought] == ["internal_error", ""]
+    crash = next(line for line in logged() if "exception" in line)
+    assert (crash["account"], "a defect" in crash["exception"]) == ("odd", True)
+
+
 @pytest.mark.parametrize(("at_once", "most"), [(0, 8), (3, 3)])
 async def test_accounts_are_refreshed_a_few_at_once(at_once, most):
     shared = Transport(lambda _: models("a"), takes_s=0.005)
@@ -526,6 +547,95 @@ async def test_one_that_could_not_be_refreshed_is_not_asked_again_at_once():
         await asyncio.sleep(0.05)
 
     assert len(one.transport.sent) == 1
+
+
+@pytest.mark.parametrize("every_s", [0, 60])
+async def test_one_whose_refresh_crashed_is_not_asked_again_at_once(every_s):
+    one = account_at(crashes)
+    _, refresher = scheduled(one, every_s=every_s)
+    async with running(refresher):
+        await asyncio.sleep(0.05)
+
+    assert len(one.transport.sent) == 1
+
+
+async def test_a_store_that_crashes_does_not_end_the_schedule(store, monkeypatch):
+    first, second = (account_at(lambda _: models("a"), name) for name in ("first", "second"))
+    directory, refresher = scheduled(first, store=store)
+    monkeypatch.setattr(store, "before_write", crashes)
+    async with running(refresher):
+        await until(lambda: first.models)
+        directory.replace([first, second])
+        await until(lambda: second.models)
+
+    assert [len(one.transport.sent) for one in (first, second)] == [1, 1]
+
+
+def silent(name, **changes):
+    return account_at(Held(lambda _: models("a")), name, **changes)
+
+
+def elsewhere(number):
+    return Credentials(api_key="xai-key", base_url=f"https://{number}.test/v1")
+
+
+async def test_an_upstream_that_is_silent_keeps_nobody_waiting_elsewhere():
+    mute = [silent(f"{number}", credentials=elsewhere(1)) for number in range(20)]
+    good = account_at(lambda _: models("b"), "good", credentials=elsewhere(2))
+    late = account_at(lambda _: models("c"), "late", credentials=elsewhere(2))
+    directory, refresher = scheduled(*mute, good)
+    async with running(refresher):
+        await until(lambda: good.models == {"b"})
+        directory.replace([*mute, good, late])
+        await until(lambda: late.models == {"c"})
+
+    assert [one.transport.asked.is_set() for one in mute] == [True] * 8 + [False] * 12
+
+
+async def test_who_comes_later_shares_the_places_at_an_upstream():
+    mute = [silent(f"{number}") for number in range(20)]
+    directory, refresher = scheduled(*mute[:5])
+    async with running(refresher):
+        await until(lambda: all(one.transport.asked.is_set() for one in mute[:5]))
+        directory.replace(mute)
+        await asyncio.sleep(0.03)
+        asked = [one.transport.asked.is_set() for one in mute]
+        for one in mute:
+            one.transport.may_answer.set()
+        await until(lambda: all(one.models == {"a"} for one in mute))
+
+    assert sum(asked) == 8
+    assert [len(one.transport.sent) for one in mute] == [1] * 20
+
+
+async def test_an_account_that_is_being_asked_is_not_asked_again():
+    one = silent("one")
+    _, refresher = scheduled(one, every_s=0.001)
+    async with running(refresher):
+        await one.transport.asked.wait()
+        await asyncio.sleep(0.03)
+        assert refresher._asked == {"one": one.credentials}
+        one.transport.may_answer.set()
+        await until(lambda: len(one.transport.sent) >= 2)  # but when it is due anew
+
+
+async def test_another_credential_does_not_wait_until_the_question_about_the_first_is_answered():
+    one = silent("one", credentials=elsewhere(1))
+    directory, refresher = scheduled(one)
+    async with running(refresher):
+        await one.transport.asked.wait()
+        directory.change([account_at(lambda _: models("b"), "one", credentials=elsewhere(2))], [])
+        await until(lambda: one.models == {"b"})
+
+
+async def test_the_schedule_takes_its_questions_with_it_when_it_ends():
+    one = silent("one")
+    _, refresher = scheduled(one)
+    before = asyncio.all_tasks()
+    async with running(refresher):
+        await one.transport.asked.wait()
+
+    assert asyncio.all_tasks() == before
 
 
 async def test_failures_do_not_end_the_schedule(store):

@@ -310,7 +310,7 @@ def test_what_is_no_list_of_statuses_of_errors_is_refused(value):
         ("http://proxy:8080", "http://proxy:8080"),
         ("https://u:p@proxy/", "https://u:p@proxy"),
         ("socks5://127.0.0.1:1080", "socks5://127.0.0.1:1080"),
-        ("socks5h://u:p@h", "socks5h://u:p@h"),
+        ("socks5h://u:p@h:1080", "socks5h://u:p@h:1080"),
         ("socks4://h:1", "socks4://h:1"),
     ],
 )
@@ -324,6 +324,15 @@ def test_proxies_of_all_kinds_are_taken(given, result):
 )
 def test_other_proxies_are_refused_without_being_repeated(value):
     with pytest.raises(ValueError, match="must") as caught:
+        rules.read_proxy_url(value)
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", ["socks5://u:pw@h", "socks5h://h/", "socks4://h:", "socks4://h:0"]
+)
+def test_a_socks_proxy_without_a_port_is_refused_with_a_remedy_and_not_repeated(value):
+    with pytest.raises(ValueError, match=r"must name .* port.*socks5://host:1080") as caught:
         rules.read_proxy_url(value)
     assert "pw" not in str(caught.value)
 

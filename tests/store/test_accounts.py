@@ -576,7 +576,7 @@ async def test_removing_nobody_leaves_the_revision(database):
 async def test_an_account_that_comes_again_has_its_id_back_and_a_fresh_standing(database):
     (account,) = await add_some(database, 1)
     bad = StandingChange(account_id=account.id, status="expired", reason="rejected", note="no")
-    before = await write_standings(database, [bad])
+    before = (await write_standings(database, [bad])).revision
     await add_tallies(database, [Tally(account_id=account.id, uses=3)])
     await remove_accounts(database, [account.id])
 

@@ -463,6 +463,23 @@ async def test_a_lease_is_renewed_for_what_is_pending(store):
     assert leases == {"a": NOW + 9, "b": NOW + 9, "c": None, "d": NOW}
 
 
+async def test_who_renews_and_who_finishes_several_do_not_wait_for_each_other(store, database):
+    await put_all(store, *(thing(name, state=PENDING, lease_ms=NOW) for name in "ab"))
+
+    def finished(name):
+        return sa.update(tables.kept).where(tables.kept.c.id == name).values(state="done")
+
+    async with database.transaction() as connection:
+        await connection.execute(finished("b"))
+        renewing = asyncio.ensure_future(store.renew("ab", NOW + 9))
+        await asyncio.sleep(0.2)
+        await connection.execute(finished("a"))
+    await renewing
+
+    found = await store.many("ab", "key_1", "reply")
+    assert {one.state for one in found.values()} == {"done"}
+
+
 async def test_renewing_none_is_no_error(store):
     assert await store.renew([], NOW) == 0
 

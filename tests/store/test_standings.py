@@ -37,7 +37,8 @@ FULL: dict[str, Any] = {
 
 
 async def write(database, account_id, **changes):
-    return await write_standings(database, [StandingChange(account_id=account_id, **changes)])
+    change = StandingChange(account_id=account_id, **changes)
+    return (await write_standings(database, [change])).revision
 
 
 async def all_of(database, revision=0):
@@ -134,8 +135,59 @@ async def test_whoever_is_ahead_of_a_restored_backup_gets_all(database):
 
 
 async def test_writing_nothing_leaves_the_revision(database):
-    assert await write_standings(database, []) == 0
+    assert (await write_standings(database, [])).revision == 0
     assert await database.revision(STANDINGS) == 0
+
+
+@pytest.mark.parametrize(
+    "was", [("disabled", "operator"), ("disabled", "operator" + "r" * 100)], ids=["short", "cut"]
+)
+async def test_what_was_decided_upon_how_an_account_stands_is_done(database, was):
+    await write(database, "acc_1", status="disabled", reason=was[1])
+    await write(database, "acc_1", status="active", reason="", was=was)
+
+    assert await all_of(database) == {"acc_1": Standing(account_id="acc_1")}
+
+
+async def test_what_was_decided_upon_a_first_standing_is_done(database):
+    await write(database, "acc_1", status="expired", was=("active", ""))
+
+    assert (await all_of(database))["acc_1"].status == "expired"
+
+
+@pytest.mark.parametrize("was", [("active", ""), ("disabled", ""), ("expired", "operator")])
+async def test_what_was_decided_upon_another_standing_is_left_out(database, was):
+    await write(database, "acc_1", status="disabled", reason="operator")
+    late = StandingChange(account_id="acc_1", status="expired", reason="rejected", was=was)
+
+    written = await write_standings(database, [late])
+
+    stands = Standing(account_id="acc_1", status="disabled", reason="operator")
+    assert written == (2, [stands])
+    assert await all_of(database) == {"acc_1": stands}
+
+
+async def test_what_is_left_out_is_no_news(database):
+    revision = await write(database, "acc_1", status="disabled")
+    await write(database, "acc_1", status="expired", was=("active", ""))
+
+    assert await standings_since(database, revision) == (revision + 1, [])
+
+
+async def test_one_that_is_left_out_keeps_no_other_from_being_written(database):
+    await write(database, "acc_1", status="disabled")
+    changes = [
+        StandingChange(account_id=name, status="expired", was=("active", ""))
+        for name in ("acc_1", "acc_2")
+    ]
+
+    await write_standings(database, changes)
+
+    found = await all_of(database)
+    assert {name: one.status for name, one in found.items()} == {
+        "acc_1": "disabled",
+        "acc_2": "expired",
+    }
 
 
 async def test_more_standings_than_a_statement_takes_come_back(database):

@@ -4,6 +4,8 @@ import asyncio
 import gzip
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from groxy.core.errors import ErrorKind, GroxyError
-from groxy.wire.http import HttpTransport, Outgoing, Reply
+from groxy.wire.http import HttpTransport, Outgoing, Reply, UnsentError
 
 OK = b"HTTP/1.1 200 OK\r\n"
 HELLO = OK + b"Content-Length: 5\r\n\r\nhello"
@@ -79,8 +81,10 @@ async def _serving(answer: Answer) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def _transport(connect_timeout_s: float = 5.0) -> AsyncIterator[HttpTransport]:
-    transport = HttpTransport.create(connect_timeout_s=connect_timeout_s)
+async def _transport(
+    connect_timeout_s: float = 5.0, proxy_url: str = ""
+) -> AsyncIterator[HttpTransport]:
+    transport = HttpTransport.create(connect_timeout_s=connect_timeout_s, proxy_url=proxy_url)
     try:
         yield transport
     finally:
@@ -108,8 +112,8 @@ async def _failure_of(answer: Answer, limit: int = MEGABYTE) -> GroxyError:
     return caught.value
 
 
-async def _failure_to_send(outgoing: Outgoing) -> GroxyError:
-    async with asyncio.timeout(5), _transport(0.2) as transport:
+async def _failure_to_send(outgoing: Outgoing, proxy_url: str = "") -> GroxyError:
+    async with asyncio.timeout(5), _transport(0.2, proxy_url) as transport:
         with pytest.raises(GroxyError) as caught:
             await transport.send(outgoing)
     return caught.value
@@ -372,6 +376,72 @@ async def test_a_connection_that_is_not_accepted_in_time_times_out():
         for one in waiting:
             one.close()
     assert failure.kind is ErrorKind.UPSTREAM_TIMEOUT
+
+
+async def test_a_request_that_found_no_connection_was_certainly_not_sent():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+        assert isinstance(await _failure_to_send(_outgoing(url)), UnsentError)
+
+
+async def test_a_request_that_found_one_may_have_been_read():
+    assert not isinstance(await _failure_of(_sends_and_hangs_up(b"")), UnsentError)
+
+
+async def _failure_over(scheme: str, answer: bytes | None) -> GroxyError:
+    """Send over a proxy that answers so, whatever it is sent; None is one that is silent."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        if answer is not None:
+            writer.write(answer)
+            writer.close()
+        await reader.read()
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    proxy = f"{scheme}://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    try:
+        return await _failure_to_send(_outgoing("http://127.0.0.1:1/"), proxy)
+    finally:
+        listener.close()
+
+
+@pytest.mark.parametrize("scheme", ["socks4", "socks5", "socks5h", "http"])
+async def test_a_proxy_that_is_down_means_that_the_upstream_is_down_and_was_not_asked(scheme):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        proxy = f"{scheme}://127.0.0.1:{unused.getsockname()[1]}"
+        failure = await _failure_to_send(_outgoing("http://127.0.0.1:1/"), proxy)
+    assert (failure.kind, type(failure)) == (ErrorKind.UPSTREAM_DOWN, UnsentError)
+
+
+@pytest.mark.parametrize("scheme", ["socks4", "socks5", "socks5h"])
+@pytest.mark.parametrize("answer", [b"", b"\x05\xff", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+async def test_a_socks_proxy_that_refuses_means_that_the_upstream_is_down_and_was_not_asked(
+    scheme, answer
+):
+    failure = await _failure_over(scheme, answer)
+    assert (failure.kind, type(failure)) == (ErrorKind.UPSTREAM_DOWN, UnsentError)
+
+
+@pytest.mark.parametrize("scheme", ["socks4", "socks5", "socks5h"])
+async def test_a_socks_proxy_that_is_silent_times_out_and_the_upstream_was_not_asked(scheme):
+    failure = await _failure_over(scheme, None)
+    assert (failure.kind, type(failure)) == (ErrorKind.UPSTREAM_TIMEOUT, UnsentError)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://u:pw@127.0.0.1", "socks5://:1", "socks9://h:1"])
+async def test_an_address_of_a_proxy_that_is_none_means_that_the_upstream_is_down(proxy):
+    failure = await _failure_to_send(_outgoing("http://127.0.0.1:1/"), proxy)
+    assert (failure.kind, type(failure)) == (ErrorKind.UPSTREAM_DOWN, UnsentError)
+    assert "pw" not in failure.detail
+
+
+def test_only_who_has_a_socks_proxy_waits_for_its_library():
+    code = "import sys, groxy.wire.http; sys.exit('python_socks' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ from groxy.store.database import Database
 from groxy.store.kept import KeptStore
 from groxy.store.replay import replaying_writer
 from groxy.store.secrets import InstallationSecret
-from groxy.store.standings import StandingChange, Tally, add_tallies, write_standings
+from groxy.store.standings import StandingChange, Tally, Written, add_tallies, write_standings
 from groxy.wire.asgi import AsgiApp, Receive, Scope, Send
 from groxy.wire.tokens import SplintrCounter
 
@@ -88,8 +88,8 @@ class _Standings:
 
     database: Database
 
-    async def write(self, changes: Sequence[StandingChange]) -> int:
-        """Write what changed of some standings; return the store's revision of them."""
+    async def write(self, changes: Sequence[StandingChange]) -> Written:
+        """Write what changed of some standings; return what became of that."""
         return await write_standings(self.database, changes)
 
     async def add_tallies(self, tallies: Sequence[Tally]) -> None:

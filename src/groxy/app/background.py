@@ -37,6 +37,8 @@ _COUNT_EVERY_S = 5.0
 _ALERT_EVERY_S = 5.0
 _PURGE_EVERY_S = 600.0
 _PRUNE_EVERY_S = 300.0
+_LONGEST_PAUSE_S = 30.0
+"""After work that crashed again and again: the log must stay readable."""
 _AGAIN_S = 0.01
 """Before what runs for ever begins, and begins anew after a crash."""
 _SETTLE_EVERY_S = 3600.0
@@ -50,15 +52,24 @@ _log = logs.get_logger("app")
 
 
 async def repeated(every_s: float, what: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Do some work again and again; say so when it fails, and go on."""
+    """Do some work again and again; say so when it fails, and go on.
+
+    What crashes waits twice as long each time, until it ends well or ran for long.
+    """
+    pause_s = every_s
     while True:
-        await asyncio.sleep(every_s)
+        await asyncio.sleep(pause_s)
+        began = time.monotonic()
         try:
             await work()
+            pause_s = every_s
         except GroxyError as error:
             _log.warning("work beside failed", work=what, detail=error.detail or error.message)
         except Exception:  # noqa: BLE001 - a defect in one must not end the gateway for all
             _log.exception("work beside crashed", work=what)
+            if time.monotonic() - began > _LONGEST_PAUSE_S:  # as what runs for ever does
+                pause_s = every_s
+            pause_s = max(every_s, min(2 * pause_s, _LONGEST_PAUSE_S))
 
 
 class Sharing:

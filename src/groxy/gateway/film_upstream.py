@@ -6,9 +6,7 @@ an upstream that failed may have taken the job all the same. Must not know jobs.
 
 import asyncio
 
-import aiohttp
 from msgspec.structs import replace
-from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.media import FilmState, MediaCall
@@ -19,7 +17,7 @@ from groxy.ledger.trail import Attempt
 from groxy.routing.account import Account
 from groxy.routing.router import Candidate
 from groxy.routing.secrecy import conceal, concealed
-from groxy.wire.http import Outgoing
+from groxy.wire.http import Outgoing, UnsentError
 
 UNKNOWN_OUTCOME = "upstream_unknown_outcome"
 _MAX_REPLY_BYTES = 1024 * 1024
@@ -27,14 +25,6 @@ _CANCEL_S = 10.0
 _DOUBTFUL = frozenset({408, 499, 502, 504, 520, 522, 523, 524, 527})
 """Answers of what stands before an upstream: whether that got the request is not known."""
 _GOOD = range(200, 300)
-_UNSENT = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.InvalidURL,
-    ProxyConnectionError,
-    ProxyError,
-    ProxyTimeoutError,
-)
 
 
 class DoubtError(Exception):
@@ -146,7 +136,7 @@ class FilmUpstream:
 def _was_refused(error: GroxyError, status: int) -> bool:
     """Return whether an upstream said no, or never heard of it."""
     if not status:
-        return isinstance(error.__cause__, _UNSENT)
+        return isinstance(error, UnsentError)
     return status not in _GOOD and status not in _DOUBTFUL
 
 

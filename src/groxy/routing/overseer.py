@@ -6,11 +6,12 @@ an account it does at once here, and in every other process as soon as that read
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import Protocol
 
 import msgspec
+from msgspec import UNSET
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.quota import QuotaWindow
@@ -18,7 +19,7 @@ from groxy.observe.logs import get_logger
 from groxy.routing.account import Account, Status, Tally
 from groxy.routing.accounts import Directory
 from groxy.routing.enquiries import ask_for_credential
-from groxy.store.standings import Standing, StandingChange, Tally as StoredTally
+from groxy.store.standings import Standing, StandingChange, Tally as StoredTally, Written
 
 OPERATOR_DISABLED = "operator_disabled"
 CONFIRMED = "credential_rejected"
@@ -32,8 +33,8 @@ _CHECKS_AT_ONCE = 16
 class StandingStore(Protocol):
     """Where standings last; see `store.standings`."""
 
-    async def write(self, changes: Sequence[StandingChange]) -> int:
-        """Write what changed of some standings; return the store's revision of them."""
+    async def write(self, changes: Sequence[StandingChange]) -> Written:
+        """Write what changed of some standings; return what became of that."""
         ...
 
     async def add_tallies(self, tallies: Sequence[StoredTally]) -> None:
@@ -118,11 +119,17 @@ class Overseer:
     ) -> Sequence[Account]:
         async with self._standing:
             found = [account for account in accounts if only_if(account)]
-            if found:
-                await self._write(found, status, reason)
-            return found
+            if not found:
+                return found
+            return await self._write(found, status, reason, is_ordered=only_if is _always)
 
-    async def _write(self, accounts: Sequence[Account], status: Status, reason: str) -> None:
+    async def _write(
+        self, accounts: Sequence[Account], status: Status, reason: str, *, is_ordered: bool = True
+    ) -> Sequence[Account]:
+        """Return which accounts stand so from now on.
+
+        What is not ordered by an operator does not undo what one ordered in another process.
+        """
         now = self._directory.now()
         changes = [
             StandingChange(
@@ -131,14 +138,19 @@ class Overseer:
                 reason=reason,
                 since_ms=int(now * 1000),
                 until_ms=None,
+                was=UNSET if is_ordered else _known(account, self._directory.healed),
             )
             for account in accounts
         ]
         # The store first: what it does not have would be gone with this process.
-        await self._store.write(changes)
-        for account in accounts:
+        written = await self._store.write(changes)
+        left = {standing.account_id for standing in written.left_out}
+        done = [account for account in accounts if account.id not in left]
+        for account in done:
             account.stand(status, reason, now)
+        self.take(written.left_out)
         self._directory.wake()
+        return done
 
     # ------------------------------------------------------------------------------- what is noted
 
@@ -158,6 +170,9 @@ class Overseer:
                 except GroxyError as error:
                     self._directory.doubted.setdefault(account.id, account)
                     errors.append(error)
+                except Exception:  # noqa: BLE001 - a defect that one meets is not the others'
+                    # Not asked again at once: its rest runs out, and the account is tried again.
+                    self._log.exception("check of a credential crashed", account=account.id)
 
         async with asyncio.TaskGroup() as tasks:
             for account in doubted.values():
@@ -211,19 +226,21 @@ class Overseer:
         now = directory.now()
         spent = [account for account in unpaid.values() if self._is_unpaid(account)]
         paid = [one for one in healed.values() if self._is_active(one) and one not in spent]
-        changes = [_cooling(account, now) for account in spent]
-        changes += [_active(account, now) for account in paid]
+        changes = [_cooling(account, now, _known(account, healed)) for account in spent]
+        changes += [_active(account, now, _known(account, healed)) for account in paid]
         if not changes:
             return
         try:
-            await self._store.write(changes)
+            written = await self._store.write(changes)
         except GroxyError:
             directory.unpaid = unpaid | directory.unpaid
             directory.healed = healed | directory.healed
             raise
+        left = {standing.account_id for standing in written.left_out}
         for account in spent:
-            if self._is_unpaid(account):
+            if self._is_unpaid(account) and account.id not in left:
                 account.stand(Status.COOLING, NO_CREDIT, now)
+        self.take(written.left_out)
 
     async def flush_tallies(self) -> None:
         """Write down how often accounts were used."""
@@ -290,23 +307,33 @@ def standing_of(
     )
 
 
-def _cooling(account: Account, now: float) -> StandingChange:
+def _known(account: Account, healed: Mapping[str, Account]) -> tuple[str, str]:
+    """Return how the store has an account, as far as is known here."""
+    if account.standing is Status.ACTIVE and account.id in healed:
+        # It served again, which is not written yet.
+        return Status.COOLING.value, NO_CREDIT
+    return account.standing.value, account.standing_reason
+
+
+def _cooling(account: Account, now: float, was: tuple[str, str]) -> StandingChange:
     return StandingChange(
         account_id=account.id,
         status=Status.COOLING.value,
         reason=NO_CREDIT,
         since_ms=int(now * 1000),
         until_ms=None if account.rest_until == inf else int(account.rest_until * 1000),
+        was=was,
     )
 
 
-def _active(account: Account, now: float) -> StandingChange:
+def _active(account: Account, now: float, was: tuple[str, str]) -> StandingChange:
     return StandingChange(
         account_id=account.id,
         status=Status.ACTIVE.value,
         reason="",
         since_ms=int(now * 1000),
         until_ms=None,
+        was=was,
     )
 
 

@@ -10,6 +10,8 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.observe.logs import get_logger
@@ -18,7 +20,7 @@ from groxy.routing.accounts import Directory
 from groxy.routing.enquiries import fetch_key, fetch_models
 from groxy.routing.overseer import CONFIRMED, NO_CREDIT, Overseer, StandingStore, standing_of
 from groxy.store.standings import StandingChange
-from groxy.upstreams._base import KeyFacts
+from groxy.upstreams._base import Credentials, KeyFacts
 
 _LOOK_EVERY_S = 1.0
 _WRITE_AFTER = 100
@@ -29,6 +31,7 @@ _RETRY_S = 60.0
 _LONGEST_RETRY_S = 3600.0
 _DOUBLINGS = 6
 _CHANGED = "the account was changed or removed meanwhile; refresh it again"
+_CRASHED = "internal_error: the refresh crashed; the log says where"
 
 Lead = Callable[[], Awaitable[bool]]
 """Says whether this process is the one that follows the schedule."""
@@ -71,6 +74,10 @@ class Refresher:
         """When to ask again, by account."""
         self._misses: dict[str, int] = {}
         """How often in a row an upstream told nothing of an account."""
+        self._asked: dict[str, Credentials] = {}
+        """Accounts that the schedule asks about or will, and with what."""
+        self._slots: WeakValueDictionary[tuple[str, int], asyncio.Semaphore] = WeakValueDictionary()
+        """Of each upstream that the schedule asks: who looks anew shares what is left of them."""
         self._look = asyncio.Event()
         self._log = get_logger("routing")
 
@@ -80,14 +87,34 @@ class Refresher:
 
     async def run(self, lead: Lead) -> None:
         """Refresh accounts when they are due, for ever, as long as this process leads."""
-        while True:
-            self._look.clear()
-            due = await self._due_accounts()
-            if due and await self._leads(lead):
-                await self.refresh(due)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_EVERY_S):
-                    await self._look.wait()
+        self._asked = {}
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._look.clear()
+                due = await self._due_accounts()
+                if due and await self._leads(lead):
+                    for place, accounts in _by_place(due).items():
+                        self._asked |= {account.id: account.credentials for account in accounts}
+                        tasks.create_task(self._ask(place, accounts))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_EVERY_S):
+                        await self._look.wait()
+
+    async def _ask(self, place: str, accounts: Sequence[Account]) -> None:
+        """Refresh accounts of one upstream: who is silent keeps nobody waiting elsewhere."""
+        at_once = self.schedule.at_once
+        slots = self._slots.setdefault((place, at_once), asyncio.Semaphore(at_once))
+
+        async def is_answered(one: Refreshed) -> None:
+            self._asked.pop(one.account_id, None)
+
+        try:
+            await self.refresh(accounts, slots=slots, on_each=is_answered)
+        except Exception:  # noqa: BLE001 - a defect at one upstream must not end the schedule
+            self._log.exception("refresh crashed", place=place)
+            for account in accounts:
+                if self._asked.pop(account.id, None) is not None:
+                    self._give_up(account)
 
     async def _leads(self, lead: Lead) -> bool:
         try:
@@ -105,7 +132,10 @@ class Refresher:
                 await asyncio.sleep(0)
             if account.standing is Status.DISABLED:
                 continue
-            if account.checked_at == 0.0 or (every_s and now >= self._due_at(account, every_s)):
+            is_new = account.checked_at == 0.0
+            is_due = is_new or (every_s and now >= self._due_at(account, every_s))
+            # Another credential is another question: it does not wait for the first one's turn.
+            if is_due and self._asked.get(account.id) != account.credentials:
                 due.append(account)
         return due
 
@@ -131,27 +161,34 @@ class Refresher:
             wait_s = min(wait_s or _LONGEST_RETRY_S, _RETRY_S * 2.0 ** min(misses - 1, _DOUBLINGS))
         self._due[account.id] = self._directory.now() + self._spread(wait_s)
 
+    def _give_up(self, account: Account) -> None:
+        """Put an account off that was not asked to the end, also one that nothing is known of."""
+        account.checked_at = self._directory.now()
+        self._put_off(account, was_told=False)
+
     async def refresh(
         self,
         accounts: Sequence[Account],
         *,
         at_once: int = 0,
+        slots: asyncio.Semaphore | None = None,
         on_each: Callable[[Refreshed], Awaitable[None]] | None = None,
         is_cancelled: Callable[[], bool] = lambda: False,
     ) -> list[Refreshed]:
         """Refresh accounts, a few at once; return what it brought, in the order of `accounts`.
 
-        Those that were not begun when `is_cancelled` became true are left out.
+        Those that were not begun when `is_cancelled` became true are left out. `slots`, in place of
+        `at_once`, are shared with other calls.
         """
-        slots = asyncio.Semaphore(at_once or self.schedule.at_once)
+        free = slots or asyncio.Semaphore(at_once or self.schedule.at_once)
         found: dict[str, Refreshed] = {}
         unwritten: list[StandingChange] = []
 
         async def one(account: Account) -> None:
-            async with slots:
+            async with free:
                 if is_cancelled():
                     return
-                refreshed, change = await self._refresh(account)
+                refreshed, change = await self._refreshed(account)
             found[account.id] = refreshed
             if change is not None:
                 unwritten.append(change)
@@ -186,6 +223,15 @@ class Refresher:
         except GroxyError as error:
             # It is in force here, and will be asked again: nothing of it is owed to anybody.
             self._log.warning("refresh not stored", detail=error.detail or error.message)
+
+    async def _refreshed(self, account: Account) -> tuple[Refreshed, StandingChange | None]:
+        """Ask as `_refresh` does; whatever an account meets, the others are asked too."""
+        try:
+            return await self._refresh(account)
+        except Exception:  # noqa: BLE001 - a defect that one meets is not the others'
+            self._log.exception("refresh crashed", account=account.id)
+            self._give_up(account)
+            return Refreshed(account_id=account.id, refreshed=0, error=_CRASHED), None
 
     async def _refresh(self, account: Account) -> tuple[Refreshed, StandingChange | None]:
         """Ask an upstream all that it tells of an account."""
@@ -289,6 +335,15 @@ class Refresher:
             was_unpaid = standing is Status.COOLING and reason == NO_CREDIT and facts is not None
             if was_expired or was_unpaid:
                 await self._overseer.enable([account], stands_so)
+
+
+def _by_place(accounts: Iterable[Account]) -> dict[str, list[Account]]:
+    """Return accounts by the upstream that is asked, as far as it answers or not on its own."""
+    found: dict[str, list[Account]] = {}
+    for account in accounts:
+        place = urlsplit(account.credentials.base_url).netloc or account.upstream.name
+        found.setdefault(place, []).append(account)
+    return found
 
 
 def _is_bad(errors: Iterable[GroxyError]) -> bool:

@@ -322,6 +322,9 @@ def read_proxy_url(value: object) -> Address:
     if parts.path.strip("/") or parts.query or parts.fragment:
         message = "must end after the port: nothing after a slash, ? or #"
         raise ValueError(message)
+    if parts.scheme.startswith("socks") and not parts.port:
+        message = "must name the SOCKS proxy's port, which has no default: socks5://host:1080"
+        raise ValueError(message)
     return Address(text.rstrip("/"))
 
 

@@ -317,7 +317,7 @@ class RefreshSettings(Section):
         "accounts are asked at once.",
     )
     at_once: Annotated[int, Field(ge=1, le=256)] = Field(
-        default=8, description="Accounts that are refreshed at the same time."
+        default=8, description="Accounts of one upstream that are refreshed at the same time."
     )
 
 

@@ -193,11 +193,11 @@ class KeptStore:
         """Say that the pending ones of `ids` are worked on until `lease_ms`; return how many."""
         if not ids:
             return 0
-        query = (
-            sa.update(tables.kept)
-            .where(_kept.id.in_(list(ids)), _kept.state == PENDING)
-            .values(lease_ms=lease_ms)
-        )
+        pending = (_kept.id.in_(list(ids)), _kept.state == PENDING)
+        # Those that are being finished, several at once, are passed over: who waited for them could
+        # have some of them that the others wait for.
+        free = sa.select(_kept.id).where(*pending).with_for_update(skip_locked=True)
+        query = sa.update(tables.kept).where(_kept.id.in_(free)).values(lease_ms=lease_ms)
         return await self._changed(query)
 
     async def purge(self, now_ms: int) -> int:

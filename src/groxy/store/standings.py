@@ -7,7 +7,7 @@ milliseconds, money is ticks.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -75,6 +75,17 @@ class StandingChange:
     windows: Mapping[str, QuotaWindow] | UnsetType = UNSET
     checked_ms: int | UnsetType = UNSET
     note: str | UnsetType = UNSET
+    was: tuple[str, str] | UnsetType = UNSET
+    """The status and reason that it was decided upon; left out where these are others by now."""
+
+
+class Written(NamedTuple):
+    """What became of some changes."""
+
+    revision: int
+    """The new one; 0 when there was nothing to write."""
+    left_out: Sequence[Standing] = ()
+    """How the accounts stand instead whose changes were left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,35 +102,46 @@ class Tally:
     last_error: str = ""
 
 
-async def write_standings(database: Database, changes: Sequence[StandingChange]) -> int:
+async def write_standings(database: Database, changes: Sequence[StandingChange]) -> Written:
     """Change standings, all or none; an account that has none yet starts as active.
 
-    Returns the new revision, or 0 when there was nothing to write. A later change of the same
-    account counts after an earlier one.
+    A later change of the same account counts after an earlier one. Left out are those of accounts
+    that stand otherwise than was thought (`was`): somebody else was first.
     """
     if not changes:
-        return 0
+        return Written(0)
     async with database.transaction(timeout_s=BULK_TIMEOUT_S) as connection:
         return await change_standings(connection, changes)
 
 
-async def change_standings(connection: AsyncConnection, changes: Sequence[StandingChange]) -> int:
+async def change_standings(
+    connection: AsyncConnection, changes: Sequence[StandingChange]
+) -> Written:
     """Do what `write_standings` does, inside a transaction that has not written standings yet."""
     revision = await bump(connection, STANDINGS)
     by_account: dict[str, list[StandingChange]] = {}
     for change in changes:
         by_account.setdefault(change.account_id, []).append(change)
+    left_out: list[Standing] = []
     for part in chunks(list(by_account)):
         query = sa.select(tables.standings).where(_standings.account_id.in_(part))
         found = (await connection.execute(query)).mappings()
         rows = {row["account_id"]: dict(row) for row in found}
+        changed = []
         for name in part:
             row = rows.get(name) or _row(Standing(account_id=name))
+            done = 0
             for change in by_account[name]:
-                row |= _row(change)
-            rows[name] = row | {"revision": revision}
-        await connection.execute(_UPSERT_STANDING, list(rows.values()))
-    return revision
+                if _stands_so(row, change.was):
+                    row |= _row(change)
+                    done += 1
+            if done:
+                changed.append(row | {"revision": revision})
+            if done < len(by_account[name]):
+                left_out.append(_standing(row))
+        if changed:
+            await connection.execute(_UPSERT_STANDING, changed)
+    return Written(revision, left_out)
 
 
 async def standings_since(database: Database, revision: int) -> tuple[int, list[Standing]]:
@@ -185,9 +207,17 @@ def _since(after: tuple[int, str]) -> sa.Select[tuple[object, ...]]:
     )
 
 
+def _stands_so(row: Mapping[str, Any], was: tuple[str, str] | UnsetType) -> bool:
+    """Return whether an account stands as was thought, if that matters."""
+    if was is UNSET:
+        return True
+    status, reason = was
+    return (row["status"], row["reason"]) == (status, storable(reason, _MAX_WORDS))
+
+
 def _row(given: Standing | StandingChange) -> dict[str, Any]:
     """Return the columns of the fields that are set."""
-    row = {each.name: getattr(given, each.name) for each in fields(given)}
+    row = {each.name: getattr(given, each.name) for each in fields(given) if each.name != "was"}
     row = {name: value for name, value in row.items() if value is not UNSET}
     if row.get("models") is not None:
         row["models"] = msgspec.json.encode(row["models"]).decode()
@@ -199,7 +229,7 @@ def _row(given: Standing | StandingChange) -> dict[str, Any]:
     return row
 
 
-def _standing(row: sa.RowMapping) -> Standing:
+def _standing(row: Mapping[Any, Any]) -> Standing:
     models = None if row["models"] is None else _models.decode(row["models"])
     given = {each.name: row[each.name] for each in fields(Standing)}
     return Standing(**given | {"models": models, "windows": _windows.decode(row["windows"])})

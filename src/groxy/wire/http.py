@@ -2,7 +2,8 @@
 
 In: an `Outgoing` request. Out: a `Reply` whose head has arrived and whose body can be read at
 once or chunk by chunk. Failures are `GroxyError` of the kinds UPSTREAM_DOWN, UPSTREAM_TIMEOUT and
-BAD_REPLY. Follows no redirect (a credential must not travel), retries nothing, knows no vendor.
+BAD_REPLY; an `UnsentError` where the request certainly never left. Follows no redirect (a
+credential must not travel), retries nothing, knows no vendor.
 """
 
 import asyncio
@@ -12,7 +13,6 @@ from typing import Any, Protocol, Self
 
 import aiohttp
 import msgspec
-from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 from yarl import URL
 
 from groxy.core.errors import ErrorKind, GroxyError
@@ -25,7 +25,19 @@ _KNOWN_URLS = 64
 _LINGER_S = 1.0
 """How long the end of a body may take behind the stream's own last event."""
 _READ_BUFFER_BYTES = 256 * 1024
-_UNSENT = (aiohttp.ClientError, OSError, ProxyError, ProxyConnectionError, ProxyTimeoutError)
+_UNREACHED = "The upstream could not be reached."
+_FAILED = (aiohttp.ClientError, OSError, ValueError)
+"""ValueError: an address or a header that cannot be sent, such as a key with a line end."""
+_UNCONNECTED = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
+)
+
+
+class UnsentError(GroxyError):
+    """No connection was had for a request: its upstream has certainly not read any of it."""
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +158,8 @@ class HttpTransport:
     _urls: dict[str, URL] = field(default_factory=dict)
     """There are few addresses, and parsing one anew for each request takes its time."""
     _session: aiohttp.ClientSession | None = field(default=None)
+    _proxy_errors: tuple[type[Exception], ...] = ()
+    """What a SOCKS proxy fails with: classes that are known once one is used."""
 
     @classmethod
     def create(cls, *, connect_timeout_s: float, proxy_url: str = "") -> Self:
@@ -161,8 +175,8 @@ class HttpTransport:
 
     async def send(self, outgoing: Outgoing) -> Reply:
         """Send a request and return once the reply's head is there."""
-        session = self._session or self._open()
         try:
+            session = self._session or self._open()
             response = await session.request(
                 outgoing.method,
                 self._urls.get(outgoing.url) or self._parsed(outgoing.url),
@@ -171,9 +185,8 @@ class HttpTransport:
                 allow_redirects=False,
                 timeout=self.timeout,
             )
-        except (*_UNSENT, ValueError) as error:
-            # ValueError: an address or a header that cannot be sent, such as a key with a line end.
-            raise _unreachable(error) from error
+        except _FAILED + self._proxy_errors as error:
+            raise self._unreachable(error) from error
         return HttpReply(response)
 
     def _parsed(self, url: str) -> URL:
@@ -191,13 +204,46 @@ class HttpTransport:
     def _open(self) -> aiohttp.ClientSession:
         is_socks = self.proxy_url.startswith("socks")
         self._session = aiohttp.ClientSession(
-            connector=_socks_connector(self.proxy_url) if is_socks else _connector(),
+            connector=self._socks_connector() if is_socks else _connector(),
             proxy=None if is_socks or not self.proxy_url else self.proxy_url,
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=_READ_BUFFER_BYTES,
             headers={"User-Agent": _AGENT},
         )
         return self._session
+
+    def _socks_connector(self) -> aiohttp.TCPConnector:
+        # Few gateways need it, and it takes its time to import.
+        import aiohttp_socks  # noqa: PLC0415
+
+        self._proxy_errors = (
+            aiohttp_socks.ProxyError,
+            aiohttp_socks.ProxyConnectionError,
+            aiohttp_socks.ProxyTimeoutError,
+            asyncio.IncompleteReadError,  # of one that hangs up
+        )
+        # Names are looked up where the proxy is, as with socks5h, a scheme that only curl has.
+        scheme, _, rest = self.proxy_url.partition("://")
+        url = f"{scheme.removesuffix('h')}://{rest}"
+        try:
+            connector: aiohttp.TCPConnector = aiohttp_socks.ProxyConnector.from_url(
+                url, limit=_POOL_SIZE, keepalive_timeout=_POOL_IDLE_S, rdns=True
+            )
+        except ValueError as error:
+            raise UnsentError(
+                ErrorKind.UPSTREAM_DOWN, _UNREACHED, detail=f"the address of its proxy: {error}"
+            ) from error
+        return connector
+
+    def _unreachable(self, error: Exception) -> GroxyError:
+        is_proxys = isinstance(error, self._proxy_errors)
+        raised = UnsentError if is_proxys or isinstance(error, _UNCONNECTED) else GroxyError
+        detail = f"{type(error).__name__}: {error}"
+        # Those of a SOCKS proxy are of no common kind: what they were raised from tells a timeout.
+        if isinstance(error.__cause__ if is_proxys else error, TimeoutError):
+            message = "The upstream could not be reached in time."
+            return raised(ErrorKind.UPSTREAM_TIMEOUT, message, detail=detail)
+        return raised(ErrorKind.UPSTREAM_DOWN, _UNREACHED, detail=detail)
 
 
 class _Announced(aiohttp.BytesPayload):
@@ -227,28 +273,6 @@ def _timeout_of(connect_s: float) -> aiohttp.ClientTimeout:
 
 def _connector() -> aiohttp.TCPConnector:
     return aiohttp.TCPConnector(limit=_POOL_SIZE, keepalive_timeout=_POOL_IDLE_S)
-
-
-def _socks_connector(proxy_url: str) -> aiohttp.TCPConnector:
-    # Few gateways need it, and it takes its time to import.
-    from aiohttp_socks import ProxyConnector  # noqa: PLC0415
-
-    # Names are looked up where the proxy is, as with socks5h, a scheme that only curl has.
-    scheme, _, rest = proxy_url.partition("://")
-    url = f"{scheme.removesuffix('h')}://{rest}"
-    connector: aiohttp.TCPConnector = ProxyConnector.from_url(
-        url, limit=_POOL_SIZE, keepalive_timeout=_POOL_IDLE_S, rdns=True
-    )
-    return connector
-
-
-def _unreachable(error: Exception) -> GroxyError:
-    detail = f"{type(error).__name__}: {error}"
-    if isinstance(error, TimeoutError | ProxyTimeoutError):
-        return GroxyError(
-            ErrorKind.UPSTREAM_TIMEOUT, "The upstream could not be reached in time.", detail=detail
-        )
-    return GroxyError(ErrorKind.UPSTREAM_DOWN, "The upstream could not be reached.", detail=detail)
 
 
 def _too_large(limit: int) -> GroxyError:
