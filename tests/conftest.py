@@ -106,7 +106,12 @@ def logged() -> Iterator[Callable[[], list[dict[str, Any]]]]:
     stderr = io.TextIOWrapper(written)
     with redirect_stderr(stderr):
         logs.configure(level="info", form="json")
-    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+
+    def lines() -> list[dict[str, Any]]:
+        logs.flush()
+        return [json.loads(line) for line in written.getvalue().splitlines()]
+
+    yield lines
     structlog.reset_defaults()
 
 

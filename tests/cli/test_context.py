@@ -1,9 +1,13 @@
+import io
 import re
+from contextlib import redirect_stderr
 
 import pytest
+import structlog
 
 from groxy.cli.context import loaded_settings, opened_store, print_table, run
 from groxy.core.errors import GroxyError
+from groxy.observe import logs
 
 
 def test_the_data_folder_is_made_for_its_owner_only(tmp_path):
@@ -46,6 +50,20 @@ def test_a_data_folder_that_cannot_be_made_is_told(tmp_path):
         loaded_settings(None, tmp_path / "file" / "data")
 
     assert str(tmp_path / "file") in caught.value.message
+
+
+def test_what_a_command_logs_is_there_when_it_ends():
+    async def work():
+        logs.get_logger("test").warning("beware")
+
+    written = io.BytesIO()
+    with redirect_stderr(io.TextIOWrapper(written)) as stderr:
+        run(work())
+        shown = written.getvalue()
+    structlog.reset_defaults()
+
+    assert b"beware" in shown
+    stderr.close()
 
 
 def test_a_table_for_a_file_has_neither_colours_nor_empty_lines(capsys):

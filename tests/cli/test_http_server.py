@@ -1,4 +1,4 @@
-"""The server's bounds: heads that are too long or too slow, and old clients."""
+"""The server's bounds: heads that are too long or too slow, slow bodies, and old clients."""
 
 import asyncio
 import json
@@ -156,6 +156,191 @@ async def test_a_slow_body_and_a_slow_reply_have_no_such_time(monkeypatch):
             writer.write(piece)
         assert await reader.readuntil(b"0\r\n\r\n")
         writer.close()
+
+
+# --------------------------------------------------------------------------------- slow bodies
+
+LONG = ASK + b"Content-Length: 100\r\n\r\n"
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """Give bodies half a second to bring something, and else as long as they like."""
+    monkeypatch.setattr(http_server, "_LOOK_S", 0.05)
+    monkeypatch.setattr(http_server, "_SILENCE_S", 0.5)
+
+
+async def until_closed(port, *pieces):
+    """Send pieces, one after the other, and return all that comes until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(10):
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(0.1)
+        got = await reader.read()
+    writer.close()
+    return got
+
+
+@pytest.mark.parametrize("body", [(), (b"{",), (b"{", b" ", b" ")], ids=["none", "one", "more"])
+async def test_a_body_that_stays_away_is_refused(hurried, body):
+    async with serving() as port:
+        got = await until_closed(port, LONG, *body)
+
+    top, _, said_so = got.partition(b"\r\n\r\n")
+    assert top.startswith(b"HTTP/1.1 408")
+    assert b"connection: close" in top
+    assert json.loads(said_so)["error"]["code"] == "body_too_slow"
+
+
+async def test_a_body_whose_last_chunk_stays_away_is_refused(hurried):
+    head = ASK + b"Transfer-Encoding: chunked\r\n\r\n"
+    async with serving() as port:
+        got = await until_closed(port, head, b"2\r\nhi\r\n", b"0\r\nX: ")
+
+    assert got.startswith(b"HTTP/1.1 408")
+
+
+async def test_the_application_learns_that_a_slow_body_ends(hurried):
+    seen = []
+
+    async def app(scope, receive, send):
+        while (message := await receive())["type"] != "http.disconnect":
+            seen.append(message["body"])
+        seen.append("gone")
+
+    async with serving(app) as port:
+        await until_closed(port, LONG, b"{")
+
+    assert b"".join(seen[:-1]) == b"{"
+    assert seen[-1] == "gone"
+
+
+async def test_a_body_that_always_brings_something_has_its_time(hurried):
+    async with serving() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(LONG)
+        for _ in range(100):
+            writer.write(b"x")
+            await asyncio.sleep(0.01)
+        got = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+        writer.close()
+
+    assert b"x" * 100 in got
+
+
+async def test_a_body_below_the_pace_is_refused_though_it_always_brings_something(monkeypatch):
+    monkeypatch.setattr(http_server, "_LOOK_S", 0.05)
+    monkeypatch.setattr(http_server, "_BODY_S", 0.5)
+    async with serving() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(LONG)
+        answer = asyncio.ensure_future(reader.readline())
+        async with asyncio.timeout(10):
+            while not answer.done():
+                writer.write(b"x")
+                await asyncio.wait({answer}, timeout=0.1)
+        writer.close()
+
+    assert answer.result().startswith(b"HTTP/1.1 408")
+
+
+async def test_what_has_come_of_a_body_gives_it_time(monkeypatch):
+    monkeypatch.setattr(http_server, "_LOOK_S", 0.05)
+    monkeypatch.setattr(http_server, "_BODY_S", 0.2)
+    monkeypatch.setattr(http_server, "_BODY_PACE", 10)
+    async with serving() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(LONG + b"x" * 99)
+        await asyncio.sleep(0.8)
+        writer.write(b"y")
+        got = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+        writer.close()
+
+    assert b"x" * 99 + b"y" in got
+
+
+async def test_an_application_that_does_not_read_makes_no_body_slow(hurried):
+    size = 4_000_000
+
+    async def late(scope, receive, send):
+        await asyncio.sleep(1.2)
+        await echo(scope, receive, send)
+
+    async with serving(late) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(ASK + b"Content-Length: %d\r\n\r\n" % size + b"x" * size)
+        got = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        writer.close()
+
+    assert got.startswith(b"HTTP/1.1 200")
+
+
+async def test_who_waits_to_be_told_to_go_on_is_not_slow(hurried):
+    async def late(scope, receive, send):
+        await asyncio.sleep(1.0)
+        await echo(scope, receive, send)
+
+    async with serving(late) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(ASK + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        told = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        writer.write(b"hi")
+        got = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+        writer.close()
+
+    assert told.startswith(b"HTTP/1.1 100")
+    assert got.startswith(b"HTTP/1.1 200")
+
+
+async def slowly(scope, receive, send):
+    """Answer for longer than a body may be silent; what comes meanwhile may come."""
+    watch = asyncio.ensure_future(receive())
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"begun ", "more_body": True})
+    await asyncio.sleep(1.0)
+    watch.cancel()
+    await send({"type": "http.response.body", "body": b"ended"})
+
+
+async def test_a_reply_under_way_is_not_cut_and_then_the_connection_ends(hurried):
+    async with serving(slowly) as port:
+        got = await until_closed(port, LONG)
+
+    assert got.endswith(b"5\r\nended\r\n0\r\n\r\n")
+
+
+async def test_a_second_request_without_its_body_does_not_cut_the_reply_to_the_first(hurried):
+    async with serving(slowly) as port:
+        got = await until_closed(port, ASK + b"\r\n" + LONG)
+
+    assert got.count(b"ended") == 2
+
+
+async def test_a_body_that_comes_with_its_head_needs_no_timer(monkeypatch):
+    def look_later(*args):
+        raise AssertionError
+
+    monkeypatch.setattr(http_server.BoundedProtocol, "_look_later", look_later)
+    async with serving() as port:
+        got = await said(port, ASK + b"Content-Length: 2\r\n\r\nhi")
+
+    assert got.startswith(b"HTTP/1.1 200")
+
+
+async def test_a_connection_between_two_requests_is_no_slow_body(hurried):
+    async with serving() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(ASK + b"Content-Length: 2\r\n\r\nh")
+            await asyncio.sleep(0.2)
+            writer.write(b"i")
+            assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+            await asyncio.sleep(0.8)
+        writer.close()
+
+
+# --------------------------------------------------------------------------------- old clients
 
 
 async def test_a_client_of_http_1_0_gets_no_chunks():

@@ -105,6 +105,9 @@ def _printable(text: str) -> str:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's work; only warnings and worse are logged meanwhile."""
+    """Run a command's work; only warnings and worse are logged, and are there when it ends."""
     logs.configure(level="warning", form="console")
-    return asyncio.run(work)
+    try:
+        return asyncio.run(work)
+    finally:
+        logs.flush()

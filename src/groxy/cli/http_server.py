@@ -1,8 +1,9 @@
 """The HTTP server: uvicorn, in this process or in several, with bounds that it does not have.
 
 In: an ASGI application, or the name of what makes one, and where to listen. Out: nothing; it serves
-until told to stop. uvicorn bounds neither how long a request's head is nor how long it may take, so
-anybody could fill the memory, or hold connections for ever: `BoundedProtocol` does.
+until told to stop. uvicorn bounds neither how long a request's head is nor how long head and body
+may take, so anybody could fill the memory, or hold connections for ever: `BoundedProtocol` does.
+How long a body is at most is the application's business.
 """
 
 import asyncio
@@ -26,6 +27,13 @@ MAX_HEAD_BYTES = 64 * 1024
 what follows the last one."""
 _HEAD_S = 30.0
 """How long a head may take, from the connection's first moment or the head's first byte."""
+_SILENCE_S = 30.0
+"""How long a body may bring nothing."""
+_BODY_S = 60.0
+"""How long a body may take, and one second more for each `_BODY_PACE` bytes of it."""
+_BODY_PACE = 16 * 1024
+_LOOK_S = 1.0
+"""How often a body that did not come with its head is looked at."""
 _KEEP_ALIVE_S = 75
 """Longer than clients and load balancers keep an idle connection: else they send into a closed one.
 """
@@ -43,6 +51,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         """What came since something was made of it."""
         self._patience: asyncio.TimerHandle | None = None
+        self._body_bytes = 0
+        self._look: asyncio.TimerHandle | None = None
+        """At a body that is not all there."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
@@ -52,6 +63,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
         self._end_patience()
+        self._end_looks()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -64,6 +76,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse()
         elif self._is_in_head and self._head_bytes and self._patience is None:
             self._be_patient()
+        elif not self._is_in_head and self._look is None:
+            self._look_later(0.0, 0.0, self._body_bytes)
 
     def on_message_begin(self) -> None:
         """Begin to read a head."""
@@ -75,7 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.parser.get_http_version() == "1.0":
             self.cycle.__class__ = _PlainCycle  # uvicorn makes them itself
-        self._is_in_head, self._head_bytes = False, 0
+        self._is_in_head, self._head_bytes, self._body_bytes = False, 0, 0
         self._end_patience()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -86,12 +100,14 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
         self._head_bytes = 0
+        self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note the end of a request."""
         super().on_message_complete()
         self._is_in_head, self._head_bytes = True, 0
+        self._end_looks()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, in the shape of all other errors."""
@@ -129,6 +145,52 @@ class BoundedProtocol(HttpToolsProtocol):
             self._be_patient()  # What came may be a line end too many behind the request.
         else:
             self.transport.close()
+
+    def _look_later(self, taken_s: float, silent_s: float, seen_bytes: int) -> None:
+        """Look at the body in a moment; so far it took and was silent for so long."""
+        self._look = self.loop.call_later(
+            _LOOK_S, self._look_at_body, taken_s, silent_s, seen_bytes
+        )
+
+    def _end_looks(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+
+    def _look_at_body(self, taken_s: float, silent_s: float, seen_bytes: int) -> None:
+        """Give the body up, or look again.
+
+        Time is what passes from look to look while the client could send, by what each finds. So
+        nothing needs to be noted when reading stops and goes on, and a loop that stood still, which
+        is not the client's fault either, counts as one look.
+        """
+        if not self._keeps_client_waiting():
+            taken_s += _LOOK_S
+            silent_s = silent_s + _LOOK_S if self._body_bytes == seen_bytes else 0.0
+        if silent_s >= _SILENCE_S or taken_s > _BODY_S + self._body_bytes / _BODY_PACE:
+            self._look = None
+            self._give_body_up()
+        else:
+            self._look_later(taken_s, silent_s, self._body_bytes)
+
+    def _keeps_client_waiting(self) -> bool:
+        """Whether it is us who do not read the body, or who have something else to do first."""
+        return (
+            self.flow.read_paused
+            or self.cycle.waiting_for_100_continue
+            or bool(self.pipeline)  # an earlier request is being answered
+            or (self.cycle.response_started and not self.cycle.response_complete)
+        )
+
+    def _give_body_up(self) -> None:
+        if self.cycle.response_complete:
+            self.transport.close()
+            return
+        message = (
+            f"The request's body came too slowly. Send some of it every {_SILENCE_S:.0f} seconds, "
+            f"and all in {_BODY_S:.0f} seconds and one more for each {_BODY_PACE // 1024} KiB."
+        )
+        self._answer(408, GroxyError(ErrorKind.BAD_REQUEST, message, code="body_too_slow"))
 
     def _is_answering(self) -> bool:
         cycle = cast("RequestResponseCycle | None", self.cycle)

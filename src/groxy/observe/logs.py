@@ -2,25 +2,22 @@
 
 In: events with plain values. Out: lines without secrets: whatever looks like a key is masked, and
 nobody passes a prompt here. `configure` is called once, by whoever owns the process. Logging never
-raises: a request must not fail because nobody reads of it.
+raises and never waits for who reads it (`lines.py`): a request must not fail because nobody does.
 """
 
-import asyncio
-import atexit
 import functools
 import logging
 import re
 import sys
-import threading
 import time
-from collections.abc import Mapping, MutableMapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 import structlog
 
+from groxy.observe.lines import Lines, drain_all
 from groxy.wire.json import encode
 
 _KEY_LIKE = re.compile(
@@ -36,27 +33,23 @@ _MASK = "*****"
 _HARMLESS = frozenset({int, float, bool, type(None)})
 
 Logger = structlog.stdlib.BoundLogger
-_LINGER_S = 0.1
-_AT_ONCE_BYTES = 4096
-"""A pipe takes so much as one piece, so that lines of several processes stay whole (POSIX)."""
-_direct: "_Lines | None" = None
+_Renderer = Callable[[object, str, MutableMapping[str, Any]], bytes]
+_lines: Lines | None = None
+"""Standard error, as it was when logging began."""
+_direct: Lines | None = None
 """Where request lines go without structlog; None while they are not written as JSON."""
 
 
 def configure(*, level: str, form: str) -> None:
     """Send logs of `level` and above to standard error, as `json` or for a `console`."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    renderer: Any = structlog.dev.ConsoleRenderer() if form == "console" else _json
-    global _direct  # noqa: PLW0603 - logging is one for the process, as structlog's own state is
-    if _direct is not None:
-        _direct.drain()
-    _direct = None
-    if form == "console":
-        factory: Any = structlog.PrintLoggerFactory(_Patient(sys.stderr))  # type: ignore[arg-type]
-    else:
-        lines = _Lines(sys.stderr.buffer)
-        factory = structlog.BytesLoggerFactory(lines)  # type: ignore[arg-type]
-        _direct = lines if threshold <= logging.INFO else None
+    renderer = _console(sys.stderr.encoding) if form == "console" else _json
+    global _lines, _direct  # noqa: PLW0603 - logging is one for the process, as structlog's own state is
+    tell = functools.partial(_loss, renderer)
+    if _lines is None or _lines.file is not sys.stderr.buffer:
+        _lines = Lines(sys.stderr.buffer, tell)
+    _lines.tell = tell
+    _direct = _lines if form != "console" and threshold <= logging.INFO else None
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -66,7 +59,7 @@ def configure(*, level: str, form: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=factory,
+        logger_factory=structlog.BytesLoggerFactory(_lines),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
 
@@ -95,8 +88,8 @@ class RequestLine(msgspec.Struct, kw_only=True):
 def log_request(line: RequestLine) -> None:
     """Write a request's line: as `get_logger(…).info` would, at a tenth of its cost.
 
-    Lines of requests are written a few at once, within a tenth of a second: a system call for each
-    took longer than all else of it.
+    Lines of requests are written a few at once, within a tenth of a second: to wake a thread for
+    each would take longer than all else of it.
     """
     if _direct is None:
         fields = msgspec.structs.asdict(line)
@@ -131,66 +124,16 @@ def get_logger(name: str) -> Logger:
     return logger
 
 
-class _Patient:
-    """A file that may be full or closed by now: then a line is lost, and nothing else."""
-
-    def __init__(self, file: IO[Any]) -> None:
-        self._file = file
-
-    def write(self, line: Any) -> None:  # noqa: ANN401 - text or bytes, as the file wants
-        with suppress(OSError, ValueError):
-            self._file.write(line)
-
-    def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            self._file.flush()
+def flush() -> None:
+    """Wait until what was logged is written; not long, for its reader may stand still."""
+    drain_all()
 
 
-class _Lines(_Patient):
-    """A file of lines, some of which may wait for others, but never change places."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        super().__init__(file)
-        self._waiting = b""
-        self._lock = threading.Lock()
-        self._awaited_by: asyncio.AbstractEventLoop | None = None
-        atexit.register(self.drain)
-
-    def add(self, line: bytes) -> None:
-        """Write a line soon: with others, or a tenth of a second later."""
-        with self._lock:
-            if len(self._waiting) + len(line) > _AT_ONCE_BYTES:
-                self._drain()
-            self._waiting += line
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self.drain()
-            return
-        if self._awaited_by is not loop:
-            self._awaited_by = loop
-            loop.call_later(_LINGER_S, self._end_wait)
-
-    def write(self, line: bytes) -> None:
-        """Write a line after those that wait."""
-        with self._lock:
-            self._drain()
-            super().write(line)
-
-    def drain(self) -> None:
-        """Write what waits."""
-        with self._lock:
-            self._drain()
-
-    def _end_wait(self) -> None:
-        self._awaited_by = None
-        self.drain()
-
-    def _drain(self) -> None:
-        waiting, self._waiting = self._waiting, b""
-        if waiting:
-            super().write(waiting)
-            super().flush()
+def _loss(renderer: _Renderer, lost: int) -> bytes:
+    """Return the line that stands where lines were lost."""
+    event = {"event": "lines are lost", "part": "log", "lines": lost, "level": "warning"}
+    why = {"reason": "who reads them was too slow", "timestamp": _timestamp()}
+    return renderer(None, "warning", event | why) + b"\n"
 
 
 def _without_secrets(
@@ -221,6 +164,15 @@ def _masked(value: Any) -> Any:  # noqa: ANN401 - whatever was logged
     if isinstance(value, list | tuple | set | frozenset):
         return [_masked(inner) for inner in value]
     return _KEY_LIKE.sub(_MASK, repr(value))
+
+
+def _console(encoding: str) -> _Renderer:
+    render = structlog.dev.ConsoleRenderer()
+
+    def rendered(logger: object, method: str, event: MutableMapping[str, Any]) -> bytes:
+        return render(logger, method, event).encode(encoding, "backslashreplace")
+
+    return rendered
 
 
 def _json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> bytes:
