@@ -9,6 +9,7 @@ from groxy.app import background
 from groxy.app.background import Sharing, repeated
 from groxy.core.errors import ErrorKind, GroxyError
 from groxy.core.terms import Terms
+from groxy.observe import logs
 from groxy.routing.account import Status
 from groxy.routing.affinity import Affinity
 from groxy.state.memory import MemoryState
@@ -130,6 +131,7 @@ CRASH = KeyError("a defect")
 
 
 async def test_work_that_crashes_again_and_again_waits_longer_and_longer(monkeypatch, logged):
+    monkeypatch.setattr(background, "_log", logs.get_logger("app"))  # that one knows `logged`
     pauses = await pauses_of(monkeypatch, 4.0, *[CRASH] * 5)
 
     assert pauses == [4.0, 8.0, 16.0, 30.0, 30.0, 30.0]

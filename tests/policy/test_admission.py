@@ -262,9 +262,20 @@ async def test_what_was_under_way_when_a_cap_was_set_is_counted_against_it(befor
     house.admission.caps_of = {"key_1": now}.__getitem__
     charge = passed.charge(50)
     await passed.settle(charge, 0, house.entered(50))
-    await asyncio.sleep(0)
+    await house.admission.end()
 
     assert house.books.recounted == recounted
+
+
+async def test_many_that_end_together_are_counted_once():
+    house = House(usr_1=1000)
+    passes = [await house.admit(user(), ticks=50) for _ in range(9)]
+    house.admission.caps_of = lambda key_id: Caps(day=100)
+    for passed in passes:
+        await passed.settle(passed.charge(50), 0, house.entered(50))
+    await house.admission.end()
+
+    assert house.books.recounted == ["key_1"]
 
 
 async def test_what_cost_nothing_needs_no_counting(monkeypatch):
@@ -272,7 +283,7 @@ async def test_what_cost_nothing_needs_no_counting(monkeypatch):
     passed = await house.admit(user(), ticks=50)
     house.admission.caps_of = lambda key_id: Caps(day=100)
     await passed.settle(passed.charge(0), 0, {})
-    await asyncio.sleep(0)
+    await house.admission.end()
 
     assert house.books.recounted == []
 

@@ -43,6 +43,7 @@ class Money:
     async def leave(self) -> None:
         """Give back what this process holds, and let go of the gate."""
         try:
+            await self.admission.end()
             await self.gate.leave()
         finally:
             await self.gate.close()

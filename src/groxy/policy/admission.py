@@ -35,6 +35,9 @@ from groxy.state.gates import (
 _MOST_FILLS = 3
 """How often purses are filled for one claim: they may be lost again in between."""
 _AGAIN_S = 1.0
+_END_S = 1.0
+_COUNT_AFTER_S = 0.1
+"""How long it is waited for others that end too."""
 _KNOWN_BALANCES = 100_000
 
 Headers = list[tuple[bytes, bytes]]
@@ -153,6 +156,8 @@ class Admission:
         self._balances: dict[str, int] = {}
         """What users had when it was heard of last, for limits that follow the balance."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._uncounted: set[str] = set()
+        """Keys whose spending is about to be counted again."""
         self.caps_of: Callable[[str], Caps] = _no_caps
         """What the key with an id may spend by now; whoever knows the keys puts it here."""
         self._log = logs.get_logger("admission")
@@ -234,6 +239,15 @@ class Admission:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def end(self) -> None:
+        """Wait for what is under way, but not for books that do not answer."""
+        tasks = set(self._tasks)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=_END_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
     async def learn(self, balances: Mapping[str, tuple[int, int]]) -> None:
         """Take note of balances that were moved beside requests."""
         for name, (ticks, _) in balances.items():
@@ -250,10 +264,14 @@ class Admission:
         caps = self.caps_of(key_id)
         if caps == NO_CAPS:
             return
-        if not {name for name, _, _ in spends_of(key_id, caps, self._now_ms())} <= set(spends):
+        looked_at = {name for name, _, _ in spends_of(key_id, caps, self._now_ms())}
+        if not looked_at <= set(spends) and key_id not in self._uncounted:
+            self._uncounted.add(key_id)
             self._spawn(self._recount(key_id))
 
     async def _recount(self, key_id: str) -> None:
+        await asyncio.sleep(_COUNT_AFTER_S)
+        self._uncounted.discard(key_id)  # What ends from here on needs another look.
         try:
             await self._books.recount(key_id)
         except GroxyError as error:
