@@ -3,11 +3,12 @@
 Facts: OpenAI's API reference and xAI's OpenAPI document, as of August 2026. The caller's end:
 `request` checks what a caller sends (its shape is in `shapes`, what it says of routing in `hints`,
 which tools may be called in `choice`, what a reply may cost in `bounds`), `canonical` decodes it
-all the way (`search`: xAI's old live search), `events` writes replies (`held_calls`: tool
-calls until they are whole). The upstream's end: `upstream_request` writes requests, `decoder` reads
-replies. The same dialect on both sides: `relay` passes streams on, `whole` whole replies; `chunks`
-and `mend` hold what many upstreams get wrong.
-`_completion_usage` beside it is the only place that reads token counts.
+all the way (`search`: xAI's old live search), `events` writes replies (`held_calls`: tool calls
+until they are whole). The upstream's end: `upstream_request` writes requests, `decoder` reads
+replies. The same dialect on both sides: `relay` passes streams on, `whole` whole replies. What many
+upstreams get wrong is mended in `chunks` and `mend`, in `numbering` (which call a piece belongs to)
+and in `halves` (characters cut in two). `_completion_usage` beside it is the only place that reads
+token counts.
 """
 
 from groxy.core.errors import GroxyError
